@@ -1,0 +1,1 @@
+"""Collections: manifest, plan, dispatch, runners, journal, report."""

@@ -1,0 +1,1 @@
+"""Pictures in files: read, written, converted, resized. No MXNet in this room."""
