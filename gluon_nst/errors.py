@@ -13,6 +13,7 @@
     |-- ParametersError           pretrained parameters: missing, damaged, of another network
     |-- BackendError              MXNet is missing or will not load or run
     |   `-- OutOfMemoryError      the device has no room for this work
+    |-- DivergedError             the loss is no number any more
     `-- ClusterError              the Dask scheduler or its workers are lost
 
 Every message says what was given, what is allowed, and what to do.
@@ -27,6 +28,7 @@ __all__ = [
     "BackendError",
     "ClusterError",
     "DeviceError",
+    "DivergedError",
     "GluonNSTError",
     "ImageError",
     "ImageReadError",
@@ -82,6 +84,10 @@ class BackendError(GluonNSTError):
 
 class OutOfMemoryError(BackendError):
     """The device has no room for this work."""
+
+
+class DivergedError(GluonNSTError):
+    """The loss became infinite or no number: the settings drive the image away."""
 
 
 class ClusterError(GluonNSTError):

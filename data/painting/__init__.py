@@ -1,0 +1,1 @@
+"""The procedural painter behind ``data/make_styles.py``: compositions, brushes, glass, dots and ink."""

@@ -1,0 +1,200 @@
+"""The one module that says ``import mxnet``: what must be set before, what must be mended, what it can do.
+
+Importing this module loads MXNet. Its faults that concern style transfer are closed here or named where
+they are closed: ``features`` (train-mode pooling), ``gram`` (one-by-one convolutions).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import types
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from gluon_nst.errors import BackendError, DeviceError, OutOfMemoryError, UsageError, did_you_mean
+
+__all__ = ["available_memory", "context", "gluon", "gpu_count", "mx", "nd", "precision", "translate_errors", "version"]
+
+PRECISIONS = ("auto", "float32")
+
+
+def cpu_cores() -> int:
+    """Return the number of cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _has_avx2() -> bool:
+    try:
+        return " avx2" in Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+
+
+def _prepare_environment() -> None:
+    """Set what MXNet reads once, when it is loaded; values of the user's own are kept."""
+    # MXNet takes half of the cores when nothing is set (it reckons with hyper-threads): 1.7 to 2 times slower.
+    os.environ.setdefault("OMP_NUM_THREADS", str(cpu_cores()))
+    if _has_avx2():
+        # Its OpenBLAS 0.3.13 takes newer CPUs for an SSE3 machine: matrix products 2 to 4.5 times slower.
+        os.environ.setdefault("OPENBLAS_CORETYPE", "Haswell")
+    # "lib mismatch" notes of cuDNN 8 minors, which are compatible.
+    os.environ.setdefault("MXNET_CUDNN_LIB_CHECKING", "0")
+    # cudnnFind costs seconds for each new shape, more than the hundred steps that a shape is used for.
+    os.environ.setdefault("MXNET_CUDNN_AUTOTUNE_DEFAULT", "0")
+
+
+@contextlib.contextmanager
+def _numpy_aliases() -> Iterator[None]:
+    """Give numpy 1.24 and later the type names back that MXNet 1.9.1 looks up when it is imported."""
+    import numpy
+
+    types_of = {kind.__name__: kind for kind in (bool, int, float, object, str, complex)}
+    missing = [name for name in types_of if name not in numpy.__dict__]
+    for name in missing:
+        setattr(numpy, name, types_of[name])
+    try:
+        yield
+    finally:
+        for name in missing:
+            delattr(numpy, name)
+
+
+@contextlib.contextmanager
+def _distutils_versions() -> Iterator[None]:
+    """Stand in for ``distutils.version``, gone from Python 3.12, while MXNet is imported.
+
+    MXNet compares numpy's version with 1.x ones through it, which tuples of numbers do as well.
+    """
+    if sys.version_info < (3, 12) or "distutils" in sys.modules:
+        yield
+        return
+
+    class Version(tuple[int, ...]):
+        def __new__(cls, text: str) -> Version:
+            return super().__new__(cls, (int(part) for part in text.split(".")[:3] if part.isdigit()))
+
+    module = types.ModuleType("distutils.version")
+    module.StrictVersion = module.LooseVersion = Version  # type: ignore[attr-defined]
+    package = types.ModuleType("distutils")
+    package.version = module  # type: ignore[attr-defined]
+    stand_ins = {"distutils": package, "distutils.version": module}
+    sys.modules.update(stand_ins)
+    try:
+        yield
+    finally:
+        for name in stand_ins:
+            sys.modules.pop(name, None)
+
+
+def _import_mxnet() -> Any:
+    _prepare_environment()
+    try:
+        with warnings.catch_warnings(), _numpy_aliases(), _distutils_versions():
+            warnings.simplefilter("ignore")
+            import mxnet
+    except ModuleNotFoundError as error:
+        if error.name != "mxnet":
+            raise BackendError(f"MXNet needs the module {error.name!r}, which is missing: pip install {error.name}") from error
+        raise BackendError(
+            "MXNet is not installed. On a machine without a GPU: pip install 'gluon-nst[cpu]'; with one: "
+            "pip install 'gluon-nst[cu112]'."
+        ) from error
+    except OSError as error:
+        raise BackendError(
+            f"MXNet cannot load a library: {error}. `gluon-nst doctor` tells what is missing and how to get it."
+        ) from error
+    return mxnet
+
+
+mx: Any = _import_mxnet()
+nd: Any = mx.nd
+gluon: Any = mx.gluon
+autograd: Any = mx.autograd
+
+
+def version() -> str:
+    """Return MXNet's version."""
+    return str(mx.__version__)
+
+
+def gpu_count() -> int:
+    """Return the number of GPUs that MXNet sees."""
+    try:
+        return int(mx.context.num_gpus())
+    except mx.base.MXNetError:
+        return 0
+
+
+def device_name(device: str) -> str:
+    """Return "cpu" or "gpu:K" for a device as a person writes it ("auto": the first GPU, else the CPU).
+
+    Raises
+    ------
+    DeviceError
+        If it is no device, or one that this machine does not have.
+    """
+    kind, colon, index = device.partition(":")
+    if device == "auto":
+        return "gpu:0" if gpu_count() else "cpu"
+    if device == "cpu":
+        return device
+    if kind != "gpu" or (colon and not index.isdigit()):
+        words = ("auto", "cpu", "gpu")
+        raise DeviceError(f"there is no device {device!r}.{did_you_mean(kind, words)} Devices: auto, cpu, gpu:0, gpu:1, ...")
+    found = gpu_count()
+    if int(index or 0) >= found:
+        raise DeviceError(
+            f"device {device!r} was asked for, but MXNet sees {found or 'no'} GPU{'s' * (found != 1)}. Use --device cpu; "
+            "`gluon-nst doctor` tells why."
+        )
+    return f"gpu:{index or 0}"
+
+
+def context(device: str) -> Any:
+    """Return MXNet's context of a device."""
+    kind, _, index = device_name(device).partition(":")
+    return mx.gpu(int(index)) if kind == "gpu" else mx.cpu()
+
+
+def precision(name: str) -> str:
+    """Return the precision of the features that will be used for one asked for.
+
+    Raises
+    ------
+    UsageError
+        If it is not offered.
+    """
+    if name not in PRECISIONS:
+        raise UsageError(f"there is no precision {name!r} here.{did_you_mean(name, PRECISIONS)} Precisions: {', '.join(PRECISIONS)}.")
+    return "float32"
+
+
+def available_memory() -> int | None:
+    """Return the bytes of host memory that can still be used, the control group's limit included."""
+    candidates = []
+    with contextlib.suppress(OSError, ValueError, StopIteration):
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        candidates.append(int(next(line for line in lines if line.startswith("MemAvailable")).split()[1]) * 1024)
+    with contextlib.suppress(OSError, ValueError):
+        group = Path("/sys/fs/cgroup")
+        limit = int((group / "memory.max").read_text())
+        candidates.append(limit - int((group / "memory.current").read_text()))
+    return min(candidates) if candidates else None
+
+
+@contextlib.contextmanager
+def translate_errors() -> Iterator[None]:
+    """Turn MXNet's errors into ours; on the way, drain the engine, which would raise the same again later."""
+    try:
+        yield
+    except mx.base.MXNetError as error:
+        with contextlib.suppress(mx.base.MXNetError):
+            nd.waitall()
+        text = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+        if "alloc" in str(error).lower() or "out of memory" in str(error).lower():
+            raise OutOfMemoryError(f"the device has no memory left for this image ({text}). Use a smaller --size.") from error
+        raise BackendError(f"MXNet failed: {text}") from error

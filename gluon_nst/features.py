@@ -1,0 +1,148 @@
+"""Feature maps of a frozen, truncated VGG, by layer name.
+
+Only calls that stay clear of MXNet 1.9.1's faults are made: the forward pass always runs in train mode (in
+inference mode max pooling leaves no workspace, and its gradient is silently wrong, apache/mxnet #13445), and
+the convolutions keep their bias input (without one, oneDNN computes weight gradients nobody asked for).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gluon_nst.backend import autograd, gluon, nd
+from gluon_nst.errors import ImageSizeError, ParametersError
+from gluon_nst.preprocessing import PixelUnits
+from gluon_nst.vgg_layers import MIN_SIDE, check_layer, convolutions_up_to
+
+__all__ = ["VGGFeatures"]
+
+
+class VGGFeatures(gluon.HybridBlock):  # type: ignore[misc]
+    """A VGG without its classifier, cut behind the deepest layer wanted, whose parameters never change.
+
+    Parameters
+    ----------
+    arrays
+        "convB_I.weight" (out, in, 3, 3) and "convB_I.bias" (out,), for the zoo's preprocessing.
+    layers
+        Names of the feature maps wanted, `convB_I` or `reluB_I`.
+    network
+        "vgg19" or "vgg16".
+    pooling
+        "max" or "average" (Gatys, Ecker and Bethge 2016, section 2, found average pooling pleasing too).
+    padding
+        "zero" or "replicate": what the first convolution sees beyond the border.
+    units
+        Pixel units of the input.
+    context
+        MXNet context on which the network lives.
+
+    Inputs:
+        - **image**: (N, 3, H, W) float32 in `units`, each side at least 16.
+
+    Outputs:
+        - **features**: list of feature maps (N, C, h, w), in the order of `names`.
+
+    Raises
+    ------
+    RecipeError
+        If a layer is unknown.
+    ParametersError
+        If the parameters lack a convolution, or one has another shape.
+    """
+
+    def __init__(
+        self,
+        arrays: Mapping[str, NDArray[np.float32]],
+        layers: Sequence[str],
+        *,
+        network: str,
+        pooling: str,
+        padding: str,
+        units: PixelUnits,
+        context: Any,
+    ) -> None:
+        super().__init__()
+        wanted = tuple(dict.fromkeys(check_layer(network, layer) for layer in layers))
+        self.convolutions = convolutions_up_to(network, wanted)
+        self.names = tuple(
+            name for conv in self.convolutions for name in (conv, conv.replace("conv", "relu")) if name in wanted
+        )
+        self._pooling, self._padding = pooling, padding
+        for conv in self.convolutions:
+            for part in ("weight", "bias"):
+                self._freeze(f"{conv}_{part}", _array(arrays, conv, part, network), context)
+        scale, shift = units.to_network()
+        self._freeze("input_scale", scale, context)
+        self._freeze("input_shift", shift, context)
+        # A new graph is built for every shape, so static shapes cost no generality.
+        self.hybridize(static_alloc=True, static_shape=True)
+
+    def _freeze(self, name: str, array: NDArray[np.float32], context: Any) -> None:
+        """Register an array as a parameter that gets no gradient."""
+        parameter = self.params.get(name, shape=array.shape, grad_req="null", init="zeros")
+        parameter.initialize(ctx=context)
+        parameter.set_data(nd.array(array, ctx=context))
+        setattr(self, name, parameter)
+
+    def hybrid_forward(self, F: Any, image: Any, **parameters: Any) -> list[Any]:
+        """Return the feature maps of `names`."""
+        x = F.broadcast_add(F.broadcast_mul(image, parameters["input_scale"]), parameters["input_shift"])
+        if self._padding == "replicate":
+            x = F.pad(x, mode="edge", pad_width=(0, 0, 0, 0, 1, 1, 1, 1))
+        features = {}
+        for conv in self.convolutions:
+            relu = conv.replace("conv", "relu")
+            if conv.endswith("_1") and conv != "conv1_1":
+                kind = "avg" if self._pooling == "average" else "max"
+                x = F.Pooling(x, kernel=(2, 2), stride=(2, 2), pool_type=kind)
+            features[conv] = self._convolve(F, x, conv, parameters)
+            x = features[relu] = F.Activation(features[conv], act_type="relu")
+        return [features[name] for name in self.names]
+
+    def _convolve(self, F: Any, x: Any, conv: str, parameters: Mapping[str, Any]) -> Any:
+        padded = self._padding == "replicate" and conv == "conv1_1"
+        return F.Convolution(
+            x,
+            parameters[f"{conv}_weight"],
+            parameters[f"{conv}_bias"],
+            kernel=(3, 3),
+            pad=(0, 0) if padded else (1, 1),
+            num_filter=getattr(self, f"{conv}_bias").shape[0],
+        )
+
+    def record(self, image: Any) -> list[Any]:
+        """Return the feature maps, recorded, so that ``autograd.backward`` can go from them to the image.
+
+        Raises
+        ------
+        ImageSizeError
+            If a side of the image is below 16 pixels.
+        """
+        _check_size(image.shape)
+        with autograd.record():
+            return list(self(image))
+
+    def extract(self, image: Any) -> dict[str, Any]:
+        """Return the feature maps by layer name, to look at or to compare with; nothing is recorded."""
+        _check_size(image.shape)
+        with autograd.train_mode():
+            return dict(zip(self.names, self(image), strict=True))
+
+
+def _array(
+    arrays: Mapping[str, NDArray[np.float32]], conv: str, part: str, network: str
+) -> NDArray[np.float32]:
+    name = f"{conv}.{part}"
+    if name not in arrays:
+        raise ParametersError(f"the parameters hold no {name}, which {network} needs; they are of another network.")
+    return arrays[name]
+
+
+def _check_size(shape: tuple[int, ...]) -> None:
+    if min(shape[2:]) < MIN_SIDE:
+        raise ImageSizeError(f"the image is {shape[3]}x{shape[2]} pixels; no side may be below {MIN_SIDE}.")

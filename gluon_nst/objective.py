@@ -1,0 +1,99 @@
+"""The objective: content, style and total-variation terms of one chunk of images at one scale."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from gluon_nst.backend import autograd, nd
+from gluon_nst.features import VGGFeatures
+from gluon_nst.generated_image import GeneratedImage
+from gluon_nst.losses import content_loss, normalized_gram, style_loss, total_variation
+from gluon_nst.optimize import Evaluation
+from gluon_nst.recipe import Recipe
+
+__all__ = ["StyleTransferObjective", "content_targets", "style_targets"]
+
+
+def content_targets(network: VGGFeatures, recipe: Recipe, contents: Any) -> dict[str, Any]:
+    """Return layer -> feature maps of the content images, (N, C, h, w)."""
+    features = network.extract(contents)
+    # Copied: the network writes its next output over this one.
+    return {layer: features[layer].copy() for layer, weight in recipe.content_layers if weight}
+
+
+def style_targets(network: VGGFeatures, recipe: Recipe, style: Any) -> dict[str, Any]:
+    """Return layer -> Gram matrix (1, C, C) of one style image."""
+    features = network.extract(style)
+    return {layer: normalized_gram(features[layer], recipe.gram) for layer, weight in recipe.style_layers if weight}
+
+
+class StyleTransferObjective:
+    """Losses and gradient of images under a recipe.
+
+    Parameters
+    ----------
+    network
+        Frozen feature extractor that gives every layer of the recipe.
+    recipe
+        Weights and forms of the losses.
+    contents
+        `content_targets` of the N content images.
+    styles
+        `style_targets`, one Gram matrix per layer for all images.
+    """
+
+    def __init__(
+        self, network: VGGFeatures, recipe: Recipe, contents: Mapping[str, Any], styles: Mapping[str, Any]
+    ) -> None:
+        self._network, self._recipe = network, recipe
+        self._contents, self._styles = contents, styles
+
+    def __call__(self, generated: GeneratedImage) -> Evaluation:
+        """Return the weighted terms, (N,) each, and the gradient of their sum, (N, 3, H, W)."""
+        image = generated.image.data()
+        with autograd.record():
+            features = dict(zip(self._network.names, self._network.record(generated()), strict=True))
+        heads: dict[str, Any] = {}
+        losses = {"content": self._content(features, heads), "style": self._style(features, heads, image)}
+        autograd.backward([features[layer] for layer in heads], head_grads=list(heads.values()))
+        losses["tv"], gradient = self._variation(image, generated.gradient)
+        losses["total"] = losses["content"] + losses["style"] + losses["tv"]
+        return Evaluation(losses, gradient)
+
+    def _content(self, features: Mapping[str, Any], heads: dict[str, Any]) -> Any:
+        total = _zeros(next(iter(features.values())))
+        for layer, layer_weight in self._recipe.content_layers:
+            weight = self._recipe.content_weight * layer_weight
+            if weight:
+                value, gradient = content_loss(features[layer].detach(), self._contents[layer], self._recipe.content_loss)
+                total = total + weight * value
+                _add(heads, layer, weight * gradient)
+        return total
+
+    def _style(self, features: Mapping[str, Any], heads: dict[str, Any], image: Any) -> Any:
+        recipe, total, pixels = self._recipe, _zeros(image), image.shape[2] * image.shape[3]
+        for layer, layer_weight in recipe.style_layers:
+            weight = recipe.style_weight * layer_weight
+            if weight:
+                value, gradient = style_loss(
+                    features[layer].detach(), self._styles[layer], recipe.style_loss, recipe.gram, pixels
+                )
+                total = total + weight * value
+                _add(heads, layer, weight * gradient)
+        return total
+
+    def _variation(self, image: Any, gradient: Any) -> tuple[Any, Any]:
+        weight = self._recipe.tv_weight
+        if not weight:
+            return _zeros(image), gradient
+        value, slope = total_variation(image, self._recipe.tv_loss)
+        return weight * value, gradient + weight * slope
+
+
+def _zeros(array: Any) -> Any:
+    return nd.zeros(array.shape[0], ctx=array.context)
+
+
+def _add(heads: dict[str, Any], layer: str, gradient: Any) -> None:
+    heads[layer] = heads[layer] + gradient if layer in heads else gradient
