@@ -25,7 +25,14 @@ Arrays = Mapping[str, NDArray[np.float32]]
 # positions). No such figures are at hand for VGG-16; its layers take those of VGG-19 at like depth. One
 # factor serves all filters of a layer, so the original is met in size, not filter by filter: to be exact,
 # import its own file (`gluon-nst weights import`), which needs no factors.
-_UNIT_MEAN = {"conv1_1": 13.0, "conv2_1": 85.0, "conv3_1": 78.0, "conv4_1": 350.0, "conv5_1": 36.0, "conv5_2": 12.0}
+_UNIT_MEAN = {
+    "conv1_1": 13.0,
+    "conv2_1": 85.0,
+    "conv3_1": 78.0,
+    "conv4_1": 350.0,
+    "conv5_1": 36.0,
+    "conv5_2": 12.0,
+}
 _TORCHVISION = {"conv1_2": 125.0, "conv2_2": 105.0, "conv3_3": 240.0, "conv4_3": 245.0, "conv5_3": 25.0}
 
 CAFFE_SCALE: dict[str, Mapping[str, float]] = {"unit-mean": _UNIT_MEAN, "torchvision": _TORCHVISION}

@@ -17,7 +17,17 @@ from typing import Any
 
 from gluon_nst.errors import BackendError, DeviceError, OutOfMemoryError, UsageError, did_you_mean
 
-__all__ = ["available_memory", "context", "gluon", "gpu_count", "mx", "nd", "precision", "translate_errors", "version"]
+__all__ = [
+    "available_memory",
+    "context",
+    "gluon",
+    "gpu_count",
+    "mx",
+    "nd",
+    "precision",
+    "translate_errors",
+    "version",
+]
 
 PRECISIONS = ("auto", "float32")
 
@@ -98,7 +108,9 @@ def _import_mxnet() -> Any:
             import mxnet
     except ModuleNotFoundError as error:
         if error.name != "mxnet":
-            raise BackendError(f"MXNet needs the module {error.name!r}, which is missing: pip install {error.name}") from error
+            raise BackendError(
+                f"MXNet needs the module {error.name!r}, which is missing: pip install {error.name}"
+            ) from error
         raise BackendError(
             "MXNet is not installed. On a machine without a GPU: pip install 'gluon-nst[cpu]'; with one: "
             "pip install 'gluon-nst[cu112]'."
@@ -144,7 +156,9 @@ def device_name(device: str) -> str:
         return device
     if kind != "gpu" or (colon and not index.isdigit()):
         words = ("auto", "cpu", "gpu")
-        raise DeviceError(f"there is no device {device!r}.{did_you_mean(kind, words)} Devices: auto, cpu, gpu:0, gpu:1, ...")
+        raise DeviceError(
+            f"there is no device {device!r}.{did_you_mean(kind, words)} Devices: auto, cpu, gpu:0, gpu:1, ..."
+        )
     found = gpu_count()
     if int(index or 0) >= found:
         raise DeviceError(
@@ -169,7 +183,9 @@ def precision(name: str) -> str:
         If it is not offered.
     """
     if name not in PRECISIONS:
-        raise UsageError(f"there is no precision {name!r} here.{did_you_mean(name, PRECISIONS)} Precisions: {', '.join(PRECISIONS)}.")
+        raise UsageError(
+            f"there is no precision {name!r} here.{did_you_mean(name, PRECISIONS)} Precisions: {', '.join(PRECISIONS)}."
+        )
     return "float32"
 
 
@@ -178,7 +194,9 @@ def available_memory() -> int | None:
     candidates = []
     with contextlib.suppress(OSError, ValueError, StopIteration):
         lines = Path("/proc/meminfo").read_text().splitlines()
-        candidates.append(int(next(line for line in lines if line.startswith("MemAvailable")).split()[1]) * 1024)
+        candidates.append(
+            int(next(line for line in lines if line.startswith("MemAvailable")).split()[1]) * 1024
+        )
     with contextlib.suppress(OSError, ValueError):
         group = Path("/sys/fs/cgroup")
         limit = int((group / "memory.max").read_text())
@@ -196,5 +214,7 @@ def translate_errors() -> Iterator[None]:
             nd.waitall()
         text = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
         if "alloc" in str(error).lower() or "out of memory" in str(error).lower():
-            raise OutOfMemoryError(f"the device has no memory left for this image ({text}). Use a smaller --size.") from error
+            raise OutOfMemoryError(
+                f"the device has no memory left for this image ({text}). Use a smaller --size."
+            ) from error
         raise BackendError(f"MXNet failed: {text}") from error

@@ -70,7 +70,10 @@ class VGGFeatures(gluon.HybridBlock):  # type: ignore[misc]
         wanted = tuple(dict.fromkeys(check_layer(network, layer) for layer in layers))
         self.convolutions = convolutions_up_to(network, wanted)
         self.names = tuple(
-            name for conv in self.convolutions for name in (conv, conv.replace("conv", "relu")) if name in wanted
+            name
+            for conv in self.convolutions
+            for name in (conv, conv.replace("conv", "relu"))
+            if name in wanted
         )
         self._pooling, self._padding = pooling, padding
         for conv in self.convolutions:
@@ -139,7 +142,9 @@ def _array(
 ) -> NDArray[np.float32]:
     name = f"{conv}.{part}"
     if name not in arrays:
-        raise ParametersError(f"the parameters hold no {name}, which {network} needs; they are of another network.")
+        raise ParametersError(
+            f"the parameters hold no {name}, which {network} needs; they are of another network."
+        )
     return arrays[name]
 
 

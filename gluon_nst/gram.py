@@ -73,7 +73,10 @@ def _gram_of_one(features: Any) -> Any:
         flat = features.reshape((channels, -1))
         return nd.FullyConnected(flat, flat, no_bias=True, num_hidden=channels, flatten=False).expand_dims(0)
     # The bias input is kept although it is zero: without one MXNet 1.9.1 reads past its list of requests.
-    weight, bias = nd.zeros((channels, channels, 1, 1), ctx=features.context), nd.zeros(channels, ctx=features.context)
+    weight, bias = (
+        nd.zeros((channels, channels, 1, 1), ctx=features.context),
+        nd.zeros(channels, ctx=features.context),
+    )
     weight.attach_grad()
     with autograd.record():
         output = nd.Convolution(features, weight, bias, kernel=(1, 1), num_filter=channels)

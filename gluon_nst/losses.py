@@ -12,7 +12,14 @@ from typing import Any
 from gluon_nst.backend import nd
 from gluon_nst.gram import gram_matrix, gram_product
 
-__all__ = ["content_loss", "gram_divisor", "normalized_gram", "style_divisor", "style_loss", "total_variation"]
+__all__ = [
+    "content_loss",
+    "gram_divisor",
+    "normalized_gram",
+    "style_divisor",
+    "style_loss",
+    "total_variation",
+]
 
 _FLOOR = 1e-12  # keeps a relative loss finite on a target of zeros (a black image has such feature maps)
 

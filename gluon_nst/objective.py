@@ -25,7 +25,11 @@ def content_targets(network: VGGFeatures, recipe: Recipe, contents: Any) -> dict
 def style_targets(network: VGGFeatures, recipe: Recipe, style: Any) -> dict[str, Any]:
     """Return layer -> Gram matrix (1, C, C) of one style image."""
     features = network.extract(style)
-    return {layer: normalized_gram(features[layer], recipe.gram) for layer, weight in recipe.style_layers if weight}
+    return {
+        layer: normalized_gram(features[layer], recipe.gram)
+        for layer, weight in recipe.style_layers
+        if weight
+    }
 
 
 class StyleTransferObjective:
@@ -66,7 +70,9 @@ class StyleTransferObjective:
         for layer, layer_weight in self._recipe.content_layers:
             weight = self._recipe.content_weight * layer_weight
             if weight:
-                value, gradient = content_loss(features[layer].detach(), self._contents[layer], self._recipe.content_loss)
+                value, gradient = content_loss(
+                    features[layer].detach(), self._contents[layer], self._recipe.content_loss
+                )
                 total = total + weight * value
                 _add(heads, layer, weight * gradient)
         return total

@@ -18,7 +18,15 @@ from gluon_nst.errors import DivergedError
 from gluon_nst.generated_image import GeneratedImage
 from gluon_nst.schedule import learning_rate
 
-__all__ = ["AdamState", "Evaluation", "Outcome", "Settings", "adam_step", "normalized_gradient_step", "optimize"]
+__all__ = [
+    "AdamState",
+    "Evaluation",
+    "Outcome",
+    "Settings",
+    "adam_step",
+    "normalized_gradient_step",
+    "optimize",
+]
 
 REPORT_EVERY = 5  # steps between two readings of the losses: each reading waits for the device
 
@@ -120,6 +128,7 @@ def optimize(
     *,
     state: AdamState | None = None,
     observe: StepObserver | None = None,
+    every: int = REPORT_EVERY,
 ) -> Outcome:
     """Run all steps of one scale.
 
@@ -132,8 +141,10 @@ def optimize(
     state
         Adam's moments to go on from; None starts afresh.
     observe
-        Called every few steps with the number of steps done, the losses and a function that returns the
-        images; None observes nothing.
+        Called with the number of steps done, the losses and a function that returns the images; None observes
+        nothing.
+    every
+        Steps between two readings of the losses; the first and the last step are always read.
 
     Raises
     ------
@@ -141,7 +152,7 @@ def optimize(
         When the loss is no longer a finite number.
     """
     generated = GeneratedImage(start)
-    watch = _Watch(generated, settings.steps, observe)
+    watch = _Watch(generated, settings.steps, every, observe)
     if settings.optimizer == "lbfgs":
         _run_lbfgs(objective, generated, settings, watch)
         return Outcome(generated.image.data(), None, watch.history)
@@ -151,13 +162,15 @@ def optimize(
 class _Watch:
     """Reads the losses every few steps, keeps them, and passes them on."""
 
-    def __init__(self, generated: GeneratedImage, steps: int, observe: StepObserver | None) -> None:
+    def __init__(
+        self, generated: GeneratedImage, steps: int, every: int, observe: StepObserver | None
+    ) -> None:
         self.history: list[tuple[int, Losses]] = []
-        self._generated, self._steps, self._observe = generated, steps, observe
+        self._generated, self._steps, self._every, self._observe = generated, steps, every, observe
 
     def __call__(self, step: int, losses: Mapping[str, Any]) -> None:
         """Take note of the losses that step number `step` (from 1) began with."""
-        if step != 1 and step % REPORT_EVERY and step != self._steps:
+        if step != 1 and step % self._every and step != self._steps:
             return
         read = {term: value.asnumpy().astype(np.float64) for term, value in losses.items()}
         if not np.isfinite(read["total"]).all():
@@ -171,7 +184,11 @@ class _Watch:
 
 
 def _run_first_order(
-    objective: Objective, generated: GeneratedImage, settings: Settings, state: AdamState | None, watch: _Watch
+    objective: Objective,
+    generated: GeneratedImage,
+    settings: Settings,
+    state: AdamState | None,
+    watch: _Watch,
 ) -> Outcome:
     """Run Adam or normalised gradient descent."""
     image = generated.image.data()

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
-__all__ = ["TERMS", "Observer", "Progress", "ignore_progress"]
+__all__ = ["TERMS", "LossPoint", "Observer", "Progress", "ignore_progress"]
 
 TERMS = ("content", "style", "tv", "total")
 """The terms of the loss, each as it counts in the total: weights included."""
@@ -38,6 +38,18 @@ class Progress:
     steps: int
     fraction: float
     losses: Mapping[str, float]
+
+
+@dataclasses.dataclass(frozen=True)
+class LossPoint:
+    """The losses of one image at one step: each term as it counts in the total, before the step's update."""
+
+    scale: int
+    step: int
+    content: float
+    style: float
+    tv: float
+    total: float
 
 
 Observer = Callable[[Progress, Callable[[], list[Any]]], None]

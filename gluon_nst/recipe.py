@@ -17,7 +17,15 @@ from gluon_nst.errors import RecipeError, did_you_mean
 from gluon_nst.schedule import SCHEDULES
 from gluon_nst.vgg_layers import NETWORKS, check_layer
 
-__all__ = ["CHOICES", "LayerWeights", "Recipe", "field_names", "make_recipe", "recipe_digest", "recipe_mapping"]
+__all__ = [
+    "CHOICES",
+    "LayerWeights",
+    "Recipe",
+    "field_names",
+    "make_recipe",
+    "recipe_digest",
+    "recipe_mapping",
+]
 
 LayerWeights = tuple[tuple[str, float], ...]
 """Pairs (layer name, weight), in the order of the recipe."""
@@ -185,7 +193,9 @@ def make_recipe(values: Mapping[str, Any]) -> Recipe:
         check_field(name)
     missing = [name for name in _TYPES if name not in values]
     if missing:
-        raise RecipeError(f"the recipe lacks {', '.join(missing)}. `gluon-nst recipes default` prints a whole one.")
+        raise RecipeError(
+            f"the recipe lacks {', '.join(missing)}. `gluon-nst recipes default` prints a whole one."
+        )
     recipe = Recipe(**{name: _coerce(name, values[name]) for name in _TYPES})
     _check_together(recipe)
     return recipe
@@ -194,7 +204,9 @@ def make_recipe(values: Mapping[str, Any]) -> Recipe:
 def check_field(name: str) -> str:
     """Return `name` if a recipe has such a field, else raise RecipeError with a suggestion."""
     if name not in _TYPES:
-        raise RecipeError(f"a recipe has no field {name!r}.{did_you_mean(name, _TYPES)} See `gluon-nst recipes default`.")
+        raise RecipeError(
+            f"a recipe has no field {name!r}.{did_you_mean(name, _TYPES)} See `gluon-nst recipes default`."
+        )
     return name
 
 
@@ -239,7 +251,9 @@ def _typed(name: str, value: Any, kind: type, wanted: str) -> Any:
 def _word(name: str, value: str) -> str:
     allowed = CHOICES.get(name)
     if allowed is not None and value not in allowed:
-        raise RecipeError(f"{name} is {value!r}; it takes {', '.join(allowed)}.{did_you_mean(value, allowed)}")
+        raise RecipeError(
+            f"{name} is {value!r}; it takes {', '.join(allowed)}.{did_you_mean(value, allowed)}"
+        )
     return value
 
 
@@ -256,7 +270,9 @@ def _number(name: str, value: Any, *, whole: bool) -> float | int:
 
 def _as_list(name: str, value: Any) -> Iterable[Any]:
     if not isinstance(value, (list, tuple)):
-        raise RecipeError(f"{name} is {value!r}; it takes a list of numbers, such as [300, 450], or [] for none.")
+        raise RecipeError(
+            f"{name} is {value!r}; it takes a list of numbers, such as [300, 450], or [] for none."
+        )
     return value
 
 
@@ -279,7 +295,9 @@ def _check_together(recipe: Recipe) -> None:
     if recipe.shape and (len(recipe.shape) != 2 or min(recipe.shape) < 16):
         raise RecipeError(f"shape is {list(recipe.shape)}; it takes [height, width] of 16 or more, or [].")
     if recipe.init in ("uniform", "normal") and len(recipe.init_range) != 2:
-        raise RecipeError(f"init_range is {list(recipe.init_range)}; init = {recipe.init!r} takes two numbers.")
+        raise RecipeError(
+            f"init_range is {list(recipe.init_range)}; init = {recipe.init!r} takes two numbers."
+        )
     if recipe.gram == "raw" and recipe.style_fit != "stretch":
         raise RecipeError(
             'gram = "raw" sums over pixels, so the style image must have the content\'s shape: '

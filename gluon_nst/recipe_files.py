@@ -17,7 +17,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-__all__ = ["load_recipe", "override", "recipe_names", "recipe_text", "to_toml"]
+__all__ = ["load_recipe", "override", "recipe_names", "recipe_text", "tailor", "to_toml"]
 
 
 def recipe_names() -> tuple[str, ...]:
@@ -84,6 +84,37 @@ def override(recipe: Recipe, settings: Iterable[str]) -> Recipe:
     return make_recipe(values)
 
 
+def tailor(recipe: Recipe, *, size: int | str | None = None, steps: int | None = None, **fields: object) -> Recipe:
+    """Return the recipe with the settings that most people change.
+
+    Parameters
+    ----------
+    size
+        Longer side in pixels, or "original" for the content's own size; a fixed shape gives way to it.
+    steps
+        Steps at the last scale; those at the coarser scales change in proportion.
+    fields
+        Any other field; None leaves it as it is.
+
+    Raises
+    ------
+    RecipeError
+        On an unknown field or a wrong value.
+    """
+    changes = {name: value for name, value in fields.items() if value is not None}
+    if size is not None:
+        changes |= {"size": 0 if size == "original" else _pixels(size), "shape": []}
+    if steps is not None:
+        changes |= {"steps": steps, "coarse_steps": round(recipe.coarse_steps * steps / recipe.steps)}
+    return recipe.replace(**changes) if changes else recipe
+
+
+def _pixels(size: int | str) -> int:
+    if str(size).isdigit() and int(size) > 0:
+        return int(size)
+    raise RecipeError(f"size is {size!r}; it takes the longer side in pixels, such as 512, or the word original.")
+
+
 def to_toml(recipe: Recipe) -> str:
     """Return the recipe as TOML text that `load_recipe` reads back to an equal one."""
     return "".join(f"{name} = {_toml_value(value)}\n" for name, value in recipe_mapping(recipe).items())
@@ -97,7 +128,9 @@ def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"cannot read the recipe {str(path)!r}: {getattr(error, 'strerror', None) or error}.") from error
+        raise RecipeError(
+            f"cannot read the recipe {str(path)!r}: {getattr(error, 'strerror', None) or error}."
+        ) from error
 
 
 def _parse(text: str, given: str) -> dict[str, Any]:

@@ -8,7 +8,15 @@ from __future__ import annotations
 
 from gluon_nst.errors import RecipeError, did_you_mean
 
-__all__ = ["CONVOLUTIONS", "MIN_SIDE", "NETWORKS", "channels", "check_layer", "convolutions_up_to", "layer_names"]
+__all__ = [
+    "CONVOLUTIONS",
+    "MIN_SIDE",
+    "NETWORKS",
+    "channels",
+    "check_layer",
+    "convolutions_up_to",
+    "layer_names",
+]
 
 # Convolutions per block; every block but the last in use is followed by a 2x2 pooling.
 _BLOCKS: dict[str, tuple[int, ...]] = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}

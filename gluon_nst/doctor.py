@@ -1,0 +1,162 @@
+"""What this machine has, what will be used, what is missing and how to get it.
+
+The doctor must work where MXNet does not, so nothing here loads MXNet or talks to a GPU: both are done in
+processes of their own (`gluon_nst.probe`), whose death is a finding like any other.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from gluon_nst import diagnosis, machine
+from gluon_nst._version import __version__
+from gluon_nst.diagnosis import Finding
+from gluon_nst.errors import GluonNSTError
+from gluon_nst.gpu_driver import Driver, driver_from
+from gluon_nst.probe import Reply, call_apart
+from gluon_nst.vgg_layers import NETWORKS
+
+__all__ = ["Finding", "as_mapping", "examine", "usable"]
+
+_SEARCH = "pip uninstall the MXNet that is there, then install it again: pip install 'gluon-nst[cpu]'"
+
+
+def examine(networks: Sequence[str] = NETWORKS) -> tuple[Finding, ...]:
+    """Look at everything that gluon_nst needs.
+
+    Parameters
+    ----------
+    networks
+        Networks whose bundled parameters are read in full.
+
+    Returns
+    -------
+    tuple of Finding
+        In the order in which they are best read. It takes a few seconds; nothing is changed, and no error
+        is raised for what is found.
+    """
+    installed, importable = _installed_mxnet(), importlib.util.find_spec("mxnet") is not None
+    mxnet = call_apart("gluon_nst.mxnet_check:check_mxnet") if importable else Reply({})
+    return (
+        *_software(),
+        *diagnosis.distribution_findings(installed, importable),
+        *(_mxnet_findings(mxnet) if importable else ()),
+        *_cpu_findings(mxnet.answer or {}),
+        *_gpu_findings(installed, mxnet.answer or {}),
+        *(_parameters_finding(network) for network in networks),
+        _scratch_finding(),
+    )
+
+
+def usable(findings: Sequence[Finding]) -> bool:
+    """Return whether gluon_nst can do its work: no finding is a problem."""
+    return all(finding.state != "problem" for finding in findings)
+
+
+def as_mapping(findings: Sequence[Finding]) -> dict[str, Any]:
+    """Return ``{"usable": bool, "findings": [{"topic", "state", "text", "remedy"}, ...]}``, for JSON."""
+    return {
+        "usable": usable(findings),
+        "findings": [
+            {"topic": each.topic, "state": each.state, "text": each.text, "remedy": each.remedy}
+            for each in findings
+        ],
+    }
+
+
+def _software() -> Iterator[Finding]:
+    yield Finding("gluon_nst", "ok", __version__)
+    yield diagnosis.python_finding(sys.version_info)
+    yield diagnosis.numpy_finding(_version_of("numpy"))
+    yield diagnosis.dask_finding(_version_of("dask"), _version_of("distributed"))
+
+
+def _version_of(distribution: str) -> str | None:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _installed_mxnet() -> dict[str, str]:
+    """Return the distributions that provide the module `mxnet`: name -> version."""
+    found = ((each.metadata["Name"] or "", each.version) for each in importlib.metadata.distributions())
+    named = ((name.lower().replace("_", "-"), version) for name, version in found)
+    return {name: version for name, version in named if re.fullmatch(r"mxnet(-cu\d+(mkl)?|-mkl|-native)?", name)}
+
+
+def _mxnet_findings(reply: Reply) -> Iterator[Finding]:
+    """Judge the first computation on the CPU."""
+    if reply.failure:
+        yield Finding("MXNet", "problem", f"does not work: {reply.failure}", _SEARCH)
+    else:
+        yield Finding("MXNet", "ok", f"{reply.answer['version']} loads and computes on the CPU")
+
+
+def _cpu_findings(mxnet: Mapping[str, Any]) -> Iterator[Finding]:
+    cores, quota = machine.cpu_cores(), machine.cpu_quota()
+    sets, precision = machine.instruction_sets(), mxnet.get("precision", "")
+    yield diagnosis.cpu_finding(machine.cpu_model(), cores, quota, sets, precision)
+    if "threads" in mxnet:
+        yield diagnosis.threads_finding(mxnet["threads"], cores, quota)
+    yield diagnosis.memory_finding(machine.available_memory())
+
+
+def _gpu_findings(installed: Mapping[str, str], mxnet: Mapping[str, Any]) -> Iterator[Finding]:
+    reply = call_apart("gluon_nst.gpu_driver:describe_driver")
+    driver = Driver((0, 0), (), reply.failure) if reply.failure else None
+    driver = driver_from(reply.answer) if reply.answer else driver
+    yield from diagnosis.driver_findings(driver, installed)
+    own_build = bool(mxnet.get("cuda")) and not any("-cu" in name for name in installed)
+    gpus = driver.gpus if driver else ()
+    yield from (diagnosis.chip_finding(gpu, installed, own_build) for gpu in gpus)
+    if "mxnet-cu112" in installed:
+        yield from _library_findings()
+    if gpus and mxnet.get("cuda"):
+        yield _gpu_computation(mxnet["gpus"])
+
+
+def _library_findings() -> tuple[Finding, ...]:
+    reply = call_apart("gluon_nst.cuda_libraries:missing_libraries")
+    if reply.failure:
+        return (Finding("CUDA libraries", "problem", f"they could not be looked for: {reply.failure}"),)
+    return diagnosis.library_findings(reply.answer)
+
+
+def _gpu_computation(count: int) -> Finding:
+    """Judge the first computation on every GPU that MXNet sees."""
+    if not count:
+        return Finding("GPU", "problem", "MXNet sees no GPU, though the driver does", "--device cpu")
+    reply = call_apart("gluon_nst.mxnet_check:compute_on", [f"gpu:{index}" for index in range(count)])
+    if reply.failure:
+        return Finding("GPU", "problem", f"MXNet does not compute on it: {reply.failure}", "--device cpu")
+    return Finding("GPU", "ok", f"MXNet computes on {'it' if count == 1 else f'all {count}'}")
+
+
+def _parameters_finding(network: str) -> Finding:
+    topic, remedy = f"parameters of {network}", "install gluon-nst again: pip install --force-reinstall --no-deps gluon-nst"
+    try:
+        from gluon_nst.parameters import verify_parameters  # needs numpy
+
+        report = verify_parameters("bundled", network)
+    except (GluonNSTError, ImportError, OSError) as error:
+        return Finding(topic, "problem", str(error), remedy)
+    if not report.ok:
+        return Finding(topic, "problem", " ".join(report.problems), remedy)
+    text = f"{report.source}, {report.convolutions} convolutions, sha256 {report.sha256[:12]}... as it must be"
+    return Finding(topic, "ok", text)
+
+
+def _scratch_finding() -> Finding:
+    try:
+        folder = tempfile.gettempdir()
+        return diagnosis.scratch_finding(folder, shutil.disk_usage(folder).free)
+    except OSError as error:
+        return diagnosis.scratch_finding(str(error.filename or "the folder for temporary files"), None)

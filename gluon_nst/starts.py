@@ -1,0 +1,58 @@
+"""Where an optimisation starts, and how it is carried from one scale to the next."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from gluon_nst.backend import nd
+from gluon_nst.optimize import AdamState
+from gluon_nst.pyramid import Scale
+from gluon_nst.recipe import Recipe
+
+__all__ = ["enlarge", "noise"]
+
+
+def noise(recipe: Recipe, content: NDArray[np.uint8], scale: Scale) -> NDArray[np.float32]:
+    """Return a noise image (3, H, W) in pixel units, as the recipe's `init` and `init_range` say.
+
+    It is seeded from the recipe's seed and the content picture alone: neither the place in a chunk nor the
+    worker nor the clock changes it.
+    """
+    digest = hashlib.sha256(np.ascontiguousarray(content)).digest()
+    generator = np.random.default_rng([recipe.seed, int.from_bytes(digest[:8], "little")])
+    first, second = recipe.init_range
+    draw = generator.uniform if recipe.init == "uniform" else generator.normal
+    return draw(first, second, (3, scale.height, scale.width)).astype(np.float32)
+
+
+def enlarge(
+    image: Any, state: AdamState | None, bounds: tuple[Any, Any], scale: Scale
+) -> tuple[Any, AdamState | None]:
+    """Return images, clipped to real pixels, and Adam's moments at the shape of the next scale.
+
+    The image goes up by bicubic, the moments by bilinear interpolation: the second one must stay positive.
+    """
+    low, high = bounds
+    clipped = nd.broadcast_minimum(nd.broadcast_maximum(image, low), high)
+    larger = _resized(clipped, scale, Image.Resampling.BICUBIC)
+    if state is None:
+        return larger, None
+    mean, variance = (
+        _resized(each, scale, Image.Resampling.BILINEAR) for each in (state.mean, state.variance)
+    )
+    return larger, AdamState(state.step, mean, variance)
+
+
+def _resized(array: Any, scale: Scale, filter: Image.Resampling) -> Any:
+    """Resize an NDArray (N, 3, h, w) to the scale's shape, channel by channel."""
+    shape = (*array.shape[:2], scale.height, scale.width)
+    planes = array.asnumpy().reshape(-1, *array.shape[2:])
+    resized = [
+        np.asarray(Image.fromarray(plane).resize((scale.width, scale.height), filter)) for plane in planes
+    ]
+    return nd.array(np.stack(resized).reshape(shape), ctx=array.context)
