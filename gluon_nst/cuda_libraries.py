@@ -8,9 +8,9 @@ from pathlib import Path
 
 __all__ = ["LIBRARIES", "SYSTEM_LIBRARIES", "library_file", "missing_libraries"]
 
-# Read from the wheel's libmxnet.so (readelf -d, mxnet-cu112 1.9.1). The pins are the last releases for CUDA 11
-# that keep these sonames; cuDNN's must stay below 9, nvrtc's soname stayed at 11.2 through all of CUDA 11.
-# In this order they can be loaded one by one, each after those that it needs itself.
+# Read from the wheel's libmxnet.so (readelf -d, mxnet-cu112 1.9.1); libcusolver asks for libcusparse besides.
+# The pins are late releases for CUDA 11 that keep these sonames: cuDNN must stay below 9, and nvrtc's soname
+# is 11.2 up to CUDA 11.8. In this order they can be loaded one by one, each after those it needs itself.
 LIBRARIES: dict[str, str] = {
     "libcudart.so.11.0": "nvidia-cuda-runtime-cu11==11.8.89",
     "libnvToolsExt.so.1": "nvidia-nvtx-cu11==11.8.86",
@@ -48,9 +48,8 @@ def missing_libraries() -> list[str]:
 
     Those that the loader finds are loaded into this process on the way.
     """
-    return [
-        soname for soname in (*LIBRARIES, *SYSTEM_LIBRARIES) if library_file(soname) is None and not _loads(soname)
-    ]
+    sonames = (*LIBRARIES, *SYSTEM_LIBRARIES)
+    return [soname for soname in sonames if library_file(soname) is None and not _loads(soname)]
 
 
 def _loads(soname: str) -> bool:

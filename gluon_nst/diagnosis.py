@@ -6,7 +6,7 @@ Pure functions; `gluon_nst.doctor` gathers the facts.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from gluon_nst.cuda_libraries import LIBRARIES, SYSTEM_LIBRARIES
@@ -19,9 +19,10 @@ __all__ = [
     "cpu_finding",
     "dask_finding",
     "distribution_findings",
-    "driver_findings",
+    "driver_finding",
     "library_findings",
     "memory_finding",
+    "mxnet_finding",
     "numpy_finding",
     "python_finding",
     "scratch_finding",
@@ -34,8 +35,7 @@ _GPU_LINE = "pip install 'gluon-nst[cu112]'"
 # on every chip of the same major version, and no PTX, from which a driver could make code for later ones.
 _WHEEL_MAJORS = (5, 6, 7, 8)
 _NO_WHEEL = (
-    "NVIDIA's own MXNet container (nvcr.io/nvidia/mxnet, releases 24.05 and 24.06: MXNet 1.9.1, Python 3.10), "
-    "or --device cpu"
+    "NVIDIA's own MXNet container (nvcr releases 24.05 and 24.06: MXNet 1.9.1, Python 3.10), or --device cpu"
 )
 # CUDA 11's programs run on every driver from 11.0 on (NVIDIA, "CUDA Compatibility", minor versions).
 _OLDEST_CUDA = (11, 0)
@@ -67,10 +67,10 @@ class Finding:
     remedy: str = ""
 
 
-def python_finding(version: Sequence[int]) -> Finding:
+def python_finding(version: tuple[int, ...]) -> Finding:
     """Judge Python's version (major, minor, ...)."""
     text = ".".join(str(part) for part in version[:3])
-    if (3, 10) <= tuple(version[:2]) <= (3, 12):
+    if (3, 10) <= version[:2] <= (3, 12):
         return Finding("Python", "ok", text)
     return Finding("Python", "problem", f"{text} is not supported", "use Python 3.10, 3.11 or 3.12")
 
@@ -94,7 +94,7 @@ def dask_finding(dask: str | None, distributed: str | None) -> Finding:
         return Finding("Dask", "note", text, remedy)
     text = f"dask {dask}, distributed {distributed}"
     if dask != distributed:
-        return Finding("Dask", "note", f"{text}: they are made for one another only in the same version", remedy)
+        return Finding("Dask", "note", f"{text}: only the same versions are made for one another", remedy)
     return Finding("Dask", "ok", text)
 
 
@@ -120,7 +120,37 @@ def distribution_findings(installed: Mapping[str, str], importable: bool) -> tup
     return (Finding("MXNet", "ok", f"{names[0]} {installed[names[0]]} is installed"),)
 
 
-def cpu_finding(model: str, cores: int, quota: float | None, sets: Collection[str], precision: str) -> Finding:
+def mxnet_finding(version: str, failure: str, installed: Mapping[str, str]) -> Finding:
+    """Judge MXNet's first computation on the CPU.
+
+    Parameters
+    ----------
+    version
+        Its version, as it says itself.
+    failure
+        How it failed; empty if it did not.
+    installed
+        As for `distribution_findings`.
+    """
+    if not failure:
+        return Finding("MXNet", "ok", f"{version} loads and computes on the CPU")
+    # What the backend's message says of the doctor is for other readers.
+    text = f"does not work: {failure.partition(' `gluon-nst doctor`')[0]}"
+    return Finding("MXNet", "problem", text, _mxnet_remedy(failure, installed))
+
+
+def _mxnet_remedy(failure: str, installed: Mapping[str, str]) -> str:
+    if "SIGILL" in failure:  # seen when oneDNN is told of instructions that the kernel has not enabled
+        return "unset DNNL_MAX_CPU_ISA and OPENBLAS_CORETYPE"
+    if "cannot load a library" in failure and _cuda_wheel(installed):
+        return "see what GPU and CUDA libraries say below"
+    names = " ".join(f"{name}=={version}" for name, version in sorted(installed.items()))
+    return f"pip install --force-reinstall --no-deps {names}" if len(installed) == 1 else ""
+
+
+def cpu_finding(
+    model: str, cores: int, quota: float | None, sets: Collection[str], precision: str
+) -> Finding:
     """Tell the processor, the cores that may be used, and what its instruction sets are used for.
 
     Parameters
@@ -146,7 +176,7 @@ def threads_finding(setting: str, cores: int, quota: float | None) -> Finding:
     remedy = f"export OMP_NUM_THREADS={best}"
     first = setting.split(",")[0].strip()
     if not first.isdigit() or int(first) < 1:
-        return Finding("threads", "note", f"OMP_NUM_THREADS is {setting!r}, which is no number of threads", remedy)
+        return Finding("threads", "note", f"OMP_NUM_THREADS is {setting!r}, no number of threads", remedy)
     threads = int(first)
     text = f"{_count(threads, 'thread')} of computation for {_count(best, 'core')}"
     if threads > best:
@@ -178,24 +208,29 @@ def scratch_finding(folder: str, free: int | None) -> Finding:
     return Finding("temporary files", "ok", text)
 
 
-def driver_findings(driver: Driver | None, installed: Collection[str]) -> tuple[Finding, ...]:
+def driver_finding(driver: Driver | None, installed: Collection[str]) -> Finding:
     """Judge NVIDIA's driver, None without one, against the distributions of MXNet that are installed."""
     wheel = _cuda_wheel(installed)
-    state = "problem" if wheel else "note"
     if driver is None:
-        remedy = f"install NVIDIA's driver, or: pip uninstall {wheel}; then {_CPU_LINE}" if wheel else ""
-        text = f"no NVIDIA driver, without which {wheel} does not load" if wheel else "no NVIDIA driver; the CPU will be used"
-        return (Finding("GPU", state, text, remedy),)
+        return _no_driver(wheel)
     if driver.error:
         remedy = "mend or reinstall NVIDIA's driver; `nvidia-smi` must work"
-        return (Finding("GPU", state, f"NVIDIA's driver does not work: {driver.error}", remedy),)
+        text = f"NVIDIA's driver does not work: {driver.error}"
+        return Finding("GPU", "problem" if wheel else "note", text, remedy)
     text = f"NVIDIA's driver runs CUDA up to {driver.cuda[0]}.{driver.cuda[1]}"
     if not driver.gpus:
         remedy = "see that CUDA_VISIBLE_DEVICES hides none, and that the job or container was given one"
-        return (Finding("GPU", "note", f"{text}, but shows no GPU; the CPU will be used", remedy),)
+        return Finding("GPU", "note", f"{text}, but shows no GPU; the CPU will be used", remedy)
     if wheel and driver.cuda < _OLDEST_CUDA:
-        return (Finding("GPU", "problem", f"{text}; {wheel} needs 11.0", "install a newer NVIDIA driver"),)
-    return (Finding("GPU", "ok", text),)
+        return Finding("GPU", "problem", f"{text}; {wheel} needs 11.0", "install a newer NVIDIA driver")
+    return Finding("GPU", "ok", text)
+
+
+def _no_driver(wheel: str) -> Finding:
+    if not wheel:
+        return Finding("GPU", "note", "no NVIDIA driver; the CPU will be used")
+    remedy = f"install NVIDIA's driver, or: pip uninstall {wheel}; then {_CPU_LINE}"
+    return Finding("GPU", "problem", f"no NVIDIA driver, without which {wheel} does not load", remedy)
 
 
 def chip_finding(gpu: Gpu, installed: Collection[str], own_build: bool = False) -> Finding:
@@ -216,7 +251,8 @@ def chip_finding(gpu: Gpu, installed: Collection[str], own_build: bool = False) 
     wheel = _cuda_wheel(installed)
     if major not in _WHEEL_MAJORS and not own_build:
         remedy = _NO_WHEEL if major > _WHEEL_MAJORS[-1] else "--device cpu"
-        return Finding("GPU", "problem" if wheel else "note", f"{chip}: no MXNet wheel has code for it", remedy)
+        text = f"{chip}: no MXNet wheel has code for it"
+        return Finding("GPU", "problem" if wheel else "note", text, remedy)
     if wheel or own_build:
         return Finding("GPU", "ok", chip)
     uninstall = f"pip uninstall {' '.join(sorted(installed))}; then " if installed else ""
@@ -227,7 +263,10 @@ def library_findings(missing: Collection[str]) -> tuple[Finding, ...]:
     """Judge the CUDA libraries, of which the sonames in `missing` were not found: one finding for each."""
     if not missing:
         return (Finding("CUDA libraries", "ok", "all are here"),)
-    return tuple(Finding("CUDA libraries", "problem", f"{name} is missing", _library_line(name)) for name in missing)
+    return tuple(
+        Finding("CUDA libraries", "problem", f"{soname} is missing", _library_line(soname))
+        for soname in missing
+    )
 
 
 def _library_line(soname: str) -> str:

@@ -25,7 +25,8 @@ from gluon_nst.vgg_layers import NETWORKS
 
 __all__ = ["Finding", "as_mapping", "examine", "usable"]
 
-_SEARCH = "pip uninstall the MXNet that is there, then install it again: pip install 'gluon-nst[cpu]'"
+_MXNET = re.compile(r"mxnet(-cu\d+(mkl)?|-mkl|-native)?")
+_REINSTALL = "pip install --force-reinstall --no-deps gluon-nst"
 
 
 def examine(networks: Sequence[str] = NETWORKS) -> tuple[Finding, ...]:
@@ -43,13 +44,18 @@ def examine(networks: Sequence[str] = NETWORKS) -> tuple[Finding, ...]:
         is raised for what is found.
     """
     installed, importable = _installed_mxnet(), importlib.util.find_spec("mxnet") is not None
-    mxnet = call_apart("gluon_nst.mxnet_check:check_mxnet") if importable else Reply({})
+    reply = call_apart("gluon_nst.mxnet_check:check_mxnet") if importable else Reply({})
+    mxnet = reply.answer or {}
     return (
         *_software(),
         *diagnosis.distribution_findings(installed, importable),
-        *(_mxnet_findings(mxnet) if importable else ()),
-        *_cpu_findings(mxnet.answer or {}),
-        *_gpu_findings(installed, mxnet.answer or {}),
+        *(
+            (diagnosis.mxnet_finding(mxnet.get("version", ""), reply.failure, installed),)
+            if importable
+            else ()
+        ),
+        *_cpu_findings(mxnet),
+        *_gpu_findings(installed, mxnet),
         *(_parameters_finding(network) for network in networks),
         _scratch_finding(),
     )
@@ -73,7 +79,7 @@ def as_mapping(findings: Sequence[Finding]) -> dict[str, Any]:
 
 def _software() -> Iterator[Finding]:
     yield Finding("gluon_nst", "ok", __version__)
-    yield diagnosis.python_finding(sys.version_info)
+    yield diagnosis.python_finding(tuple(sys.version_info[:3]))
     yield diagnosis.numpy_finding(_version_of("numpy"))
     yield diagnosis.dask_finding(_version_of("dask"), _version_of("distributed"))
 
@@ -89,15 +95,7 @@ def _installed_mxnet() -> dict[str, str]:
     """Return the distributions that provide the module `mxnet`: name -> version."""
     found = ((each.metadata["Name"] or "", each.version) for each in importlib.metadata.distributions())
     named = ((name.lower().replace("_", "-"), version) for name, version in found)
-    return {name: version for name, version in named if re.fullmatch(r"mxnet(-cu\d+(mkl)?|-mkl|-native)?", name)}
-
-
-def _mxnet_findings(reply: Reply) -> Iterator[Finding]:
-    """Judge the first computation on the CPU."""
-    if reply.failure:
-        yield Finding("MXNet", "problem", f"does not work: {reply.failure}", _SEARCH)
-    else:
-        yield Finding("MXNet", "ok", f"{reply.answer['version']} loads and computes on the CPU")
+    return {name: version for name, version in named if _MXNET.fullmatch(name)}
 
 
 def _cpu_findings(mxnet: Mapping[str, Any]) -> Iterator[Finding]:
@@ -113,7 +111,7 @@ def _gpu_findings(installed: Mapping[str, str], mxnet: Mapping[str, Any]) -> Ite
     reply = call_apart("gluon_nst.gpu_driver:describe_driver")
     driver = Driver((0, 0), (), reply.failure) if reply.failure else None
     driver = driver_from(reply.answer) if reply.answer else driver
-    yield from diagnosis.driver_findings(driver, installed)
+    yield diagnosis.driver_finding(driver, installed)
     own_build = bool(mxnet.get("cuda")) and not any("-cu" in name for name in installed)
     gpus = driver.gpus if driver else ()
     yield from (diagnosis.chip_finding(gpu, installed, own_build) for gpu in gpus)
@@ -141,17 +139,17 @@ def _gpu_computation(count: int) -> Finding:
 
 
 def _parameters_finding(network: str) -> Finding:
-    topic, remedy = f"parameters of {network}", "install gluon-nst again: pip install --force-reinstall --no-deps gluon-nst"
+    topic = f"parameters of {network}"
     try:
         from gluon_nst.parameters import verify_parameters  # needs numpy
 
         report = verify_parameters("bundled", network)
     except (GluonNSTError, ImportError, OSError) as error:
-        return Finding(topic, "problem", str(error), remedy)
+        return Finding(topic, "problem", str(error), _REINSTALL)
     if not report.ok:
-        return Finding(topic, "problem", " ".join(report.problems), remedy)
-    text = f"{report.source}, {report.convolutions} convolutions, sha256 {report.sha256[:12]}... as it must be"
-    return Finding(topic, "ok", text)
+        return Finding(topic, "problem", " ".join(report.problems), _REINSTALL)
+    text = f"{report.source}, {report.convolutions} convolutions, sha256 {report.sha256[:12]}..."
+    return Finding(topic, "ok", f"{text} as it must be")
 
 
 def _scratch_finding() -> Finding:

@@ -122,4 +122,5 @@ def _check(cuda: ctypes.CDLL, function: str, status: int) -> None:
     if status:
         name = ctypes.c_char_p()
         known = cuda.cuGetErrorName(ctypes.c_int(status), ctypes.byref(name)) == 0
-        raise _DriverError(f"{function} failed with {(name.value or b'').decode() if known else f'error {status}'}")
+        told = (name.value or b"").decode() if known else f"error {status}"
+        raise _DriverError(f"{function} failed with {told}")

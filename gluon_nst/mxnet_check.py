@@ -1,6 +1,7 @@
 """A first computation with MXNet, to see whether it works at all; importing this module loads MXNet.
 
-Meant to be called through `gluon_nst.probe`, since a build that does not fit the machine may kill the process.
+Meant to be called through `gluon_nst.probe`, since a build that does not fit the machine may kill its
+process.
 """
 
 from __future__ import annotations

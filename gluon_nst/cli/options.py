@@ -1,0 +1,64 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+import click
+
+from gluon_nst.recipe import Recipe
+from gluon_nst.recipe_files import load_recipe, override, tailor
+
+__all__ = ["chosen_recipe", "engine_options", "json_option", "recipe_options"]
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def _together(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+recipe_options = _together(
+    click.option(
+        "--recipe", "recipe_name", default="default", show_default=True, metavar="NAME|FILE",
+        help="Recipe by name, or a TOML file; see `gluon-nst recipes`.",
+    ),
+    click.option("--size", metavar="PX|original", help="Longer side of the result; the recipe's if not given."),
+    click.option("--steps", type=int, metavar="N", help="Steps at the last scale; coarser ones in proportion."),
+    click.option("--seed", type=int, metavar="N", help="Seed of the noise that some recipes start from."),
+    click.option(
+        "--set", "settings", multiple=True, metavar="KEY=VALUE",
+        help="Any field of the recipe, such as style_weight=2; may be given again.",
+    ),
+)  # fmt: skip
+
+engine_options = _together(
+    click.option("--device", default="auto", show_default=True, metavar="auto|cpu|gpu:K"),
+    click.option("--precision", default="auto", show_default=True, metavar="auto|float32"),
+    click.option(
+        "--weights", default="bundled", show_default=True, metavar="bundled|zoo|FILE",
+        help="Pretrained parameters; see `gluon-nst weights`.",
+    ),
+)  # fmt: skip
+
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print the result as JSON on standard output."
+)
+
+
+def chosen_recipe(
+    name: str,
+    size: str | None,
+    steps: int | None,
+    seed: int | None,
+    settings: Iterable[str],
+    **fields: object,
+) -> Recipe:
+    """Return the recipe that the shared options describe; what --set says counts last."""
+    return override(tailor(load_recipe(name), size=size, steps=steps, seed=seed, **fields), settings)

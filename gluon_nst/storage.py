@@ -1,0 +1,226 @@
+"""Every byte that comes in or goes out: local paths and fsspec URLs (s3://, gs://, memory://, ...).
+
+A finished output is complete or absent. On a local disk it is written under a temporary name in the same
+directory, forced to the disk, and renamed; on any other file system it is one PUT, which object stores do
+whole.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import tempfile
+import uuid
+from pathlib import Path
+from typing import TypeAlias
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from gluon_nst.errors import OutputError
+
+__all__ = ["StrPath", "check_writable", "may_pass", "read_bytes", "write_bytes"]
+
+StrPath: TypeAlias = "str | os.PathLike[str]"
+
+# Failures that the same call would meet again, whoever makes it and however often.
+_LASTING = frozenset(
+    {
+        errno.ENOENT,
+        errno.EISDIR,
+        errno.ENOTDIR,
+        errno.EACCES,
+        errno.EPERM,
+        errno.EROFS,
+        errno.ENAMETOOLONG,
+        errno.EINVAL,
+        errno.ELOOP,
+        errno.EPROTONOSUPPORT,
+    }
+)
+_LASTING_KINDS = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
+_READ_ONLY_PROTOCOLS = frozenset({"http", "https"})
+
+
+def read_bytes(path: StrPath) -> bytes:
+    """Read a whole file.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        A local path or an fsspec URL.
+
+    Returns
+    -------
+    bytes
+        The content; may be empty.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read, whatever the file system raised. The caller says what the file was for.
+    """
+    system, name = _resolve(path)
+    if system is None:
+        return Path(name).read_bytes()
+    try:
+        return bytes(system.cat_file(name))
+    except Exception as error:
+        raise _as_os_error(error, path) from error
+
+
+def write_bytes(path: StrPath, data: bytes) -> None:
+    """Write a whole file, so that it is there complete or not at all.
+
+    Missing local parent directories are made. An existing file is replaced; what a symbolic link points to
+    is replaced, not the link. When a local write fails or is interrupted, even by Ctrl-C, the temporary
+    file is removed.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        A local path or an fsspec URL.
+    data : bytes
+        The content.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    try:
+        system, name = _resolve(path)
+        if system is None:
+            _replace_file(Path(os.path.realpath(name)), data)
+        else:
+            _put(system, name, data)
+    except OSError as error:
+        raise OutputError(f"cannot write {os.fspath(path)}: {_reason(error)}") from error
+
+
+def check_writable(path: StrPath) -> None:
+    """Raise now what `write_bytes` would raise after minutes of work, as far as it can be known.
+
+    A local directory is tried with a file that has no name. Of a URL only the protocol is checked.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        Where something is to be written.
+
+    Raises
+    ------
+    OutputError
+        If `path` is a directory, its parent can be neither used nor made, or the place is read-only.
+    """
+    try:
+        system, name = _resolve(path)
+        if system is None:
+            _try_folder(Path(os.path.realpath(name)))
+        elif _READ_ONLY_PROTOCOLS.intersection(_protocols(system)):
+            raise OSError(errno.EROFS, "web addresses can be read but not written")
+    except OSError as error:
+        raise OutputError(f"cannot write {os.fspath(path)}: {_reason(error)}") from error
+
+
+def may_pass(error: BaseException) -> bool:
+    """Return whether an error comes from storage and the same call may succeed later.
+
+    Parameters
+    ----------
+    error : BaseException
+        An `OSError` of `read_bytes`, or an error of this package raised from one.
+
+    Returns
+    -------
+    bool
+        True for timeouts, I/O errors, full disks and lost connections. False for files that are missing,
+        directories, permissions and damaged content.
+    """
+    source = error if isinstance(error, OSError) else error.__cause__
+    return isinstance(source, OSError) and source.errno is not None and source.errno not in _LASTING
+
+
+def _resolve(path: StrPath) -> tuple[fsspec.AbstractFileSystem | None, str]:
+    """Return the file system (None for the local one) and the path in it."""
+    text = os.fspath(path)
+    if "\0" in text:
+        raise OSError(errno.EINVAL, "a path cannot hold a zero byte")
+    if "://" not in text:
+        return None, text
+    try:
+        system, name = fsspec.core.url_to_fs(text)
+    except (ValueError, ImportError) as error:
+        raise OSError(errno.EPROTONOSUPPORT, f"{error} (in {text})") from error
+    except Exception as error:
+        raise _as_os_error(error, text) from error
+    return (None if isinstance(system, LocalFileSystem) else system), name
+
+
+def _protocols(system: fsspec.AbstractFileSystem) -> tuple[str, ...]:
+    names = system.protocol
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
+def _as_os_error(error: Exception, path: StrPath) -> OSError:
+    """Translate what a file system plugin raised; each has its own family of errors."""
+    if isinstance(error, OSError) and (error.errno is not None or isinstance(error, _LASTING_KINDS)):
+        return error
+    return OSError(errno.EIO, f"{type(error).__name__}: {error}", os.fspath(path))
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or str(error)
+
+
+def _put(system: fsspec.AbstractFileSystem, name: str, data: bytes) -> None:
+    try:
+        system.pipe_file(name, data)
+    except Exception as error:
+        raise _as_os_error(error, name) from error
+
+
+def _replace_file(target: Path, data: bytes) -> None:
+    _refuse_non_file(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # A short name of its own: the target's name may be as long as the file system allows.
+    temporary = target.parent / f".{uuid.uuid4().hex}.part"
+    try:
+        _write_through(temporary, data)
+        temporary.replace(target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _write_through(path: Path, data: bytes) -> None:
+    """Create `path`, write, and wait until the disk has it."""
+    with path.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _refuse_non_file(target: Path) -> None:
+    """Raise unless `target` is a plain file or nothing: a rename would replace a device such as /dev/null."""
+    try:
+        mode = target.stat().st_mode
+    except FileNotFoundError:
+        return
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, "it is a directory; give a file name in it")
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "it is not a plain file")
+
+
+def _try_folder(target: Path) -> None:
+    """Raise unless a file can be made in the nearest directory above `target` that exists."""
+    _refuse_non_file(target)
+    folder = target.parent
+    while not folder.exists():
+        folder = folder.parent
+    if not folder.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, f"{folder} is not a directory")
+    with tempfile.TemporaryFile(dir=folder):
+        pass
