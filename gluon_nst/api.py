@@ -124,7 +124,8 @@ def stylize_inputs(
         every=every,
     )
     return [
-        _result(stylizer, content, styles, blend, done) for content, done in zip(contents, stylized, strict=True)
+        _result(stylizer, content, styles, blend, done)
+        for content, done in zip(contents, stylized, strict=True)
     ]
 
 
@@ -169,5 +170,3 @@ def _provenance(
         "steps": done.steps,
         "stop_reason": done.stop_reason,
     }
-
-

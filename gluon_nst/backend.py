@@ -7,6 +7,7 @@ they are closed: ``features`` (train-mode pooling), ``gram`` (one-by-one convolu
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import sys
 import types
@@ -79,7 +80,7 @@ def _distutils_versions() -> Iterator[None]:
 
     MXNet compares numpy's version with 1.x ones through it, which tuples of numbers do as well.
     """
-    if sys.version_info < (3, 12) or "distutils" in sys.modules:
+    if importlib.util.find_spec("distutils") is not None:
         yield
         return
 
@@ -88,9 +89,9 @@ def _distutils_versions() -> Iterator[None]:
             return super().__new__(cls, (int(part) for part in text.split(".")[:3] if part.isdigit()))
 
     module = types.ModuleType("distutils.version")
-    module.StrictVersion = module.LooseVersion = Version  # type: ignore[attr-defined]
+    module.__dict__.update(StrictVersion=Version, LooseVersion=Version)
     package = types.ModuleType("distutils")
-    package.version = module  # type: ignore[attr-defined]
+    package.__dict__.update(version=module)
     stand_ins = {"distutils": package, "distutils.version": module}
     sys.modules.update(stand_ins)
     try:
@@ -162,8 +163,8 @@ def device_name(device: str) -> str:
     found = gpu_count()
     if int(index or 0) >= found:
         raise DeviceError(
-            f"device {device!r} was asked for, but MXNet sees {found or 'no'} GPU{'s' * (found != 1)}. Use --device cpu; "
-            "`gluon-nst doctor` tells why."
+            f"device {device!r} was asked for, but MXNet sees {found or 'no'} GPU{'s' * (found != 1)}. "
+            "Use --device cpu; `gluon-nst doctor` tells why."
         )
     return f"gpu:{index or 0}"
 

@@ -9,18 +9,16 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from gluon_nst.cuda_libraries import LIBRARIES, SYSTEM_LIBRARIES
-from gluon_nst.gpu_driver import Driver, Gpu
 from gluon_nst.machine import usable_cores
 
 __all__ = [
+    "CPU_LINE",
+    "GPU_LINE",
     "Finding",
-    "chip_finding",
     "cpu_finding",
+    "cuda_wheel",
     "dask_finding",
     "distribution_findings",
-    "driver_finding",
-    "library_findings",
     "memory_finding",
     "mxnet_finding",
     "numpy_finding",
@@ -29,16 +27,8 @@ __all__ = [
     "threads_finding",
 ]
 
-_CPU_LINE = "pip install 'gluon-nst[cpu]'"
-_GPU_LINE = "pip install 'gluon-nst[cu112]'"
-# The wheels mxnet-cu112 to cu117 1.9.1 hold machine code for sm_50, 60, 70, 80 and 86 (cuobjdump), which runs
-# on every chip of the same major version, and no PTX, from which a driver could make code for later ones.
-_WHEEL_MAJORS = (5, 6, 7, 8)
-_NO_WHEEL = (
-    "NVIDIA's own MXNet container (nvcr releases 24.05 and 24.06: MXNet 1.9.1, Python 3.10), or --device cpu"
-)
-# CUDA 11's programs run on every driver from 11.0 on (NVIDIA, "CUDA Compatibility", minor versions).
-_OLDEST_CUDA = (11, 0)
+CPU_LINE = "pip install 'gluon-nst[cpu]'"
+GPU_LINE = "pip install 'gluon-nst[cu112]'"
 # A 512x512 image: 3.1 KB per pixel and 0.5 GB for the process, as the stylizer reckons.
 _LITTLE_MEMORY = 1.3e9
 # Dask's workers, and uploads, keep their files there; a large photograph takes some hundred megabytes.
@@ -116,7 +106,7 @@ def distribution_findings(installed: Mapping[str, str], importable: bool) -> tup
     if not names and importable:
         return (Finding("MXNet", "note", "a build of its own, which no Python package claims"),)
     if not names:
-        return (Finding("MXNet", "problem", "not installed", f"{_CPU_LINE}, or with a GPU: {_GPU_LINE}"),)
+        return (Finding("MXNet", "problem", "not installed", f"{CPU_LINE}, or with a GPU: {GPU_LINE}"),)
     return (Finding("MXNet", "ok", f"{names[0]} {installed[names[0]]} is installed"),)
 
 
@@ -142,7 +132,7 @@ def mxnet_finding(version: str, failure: str, installed: Mapping[str, str]) -> F
 def _mxnet_remedy(failure: str, installed: Mapping[str, str]) -> str:
     if "SIGILL" in failure:  # seen when oneDNN is told of instructions that the kernel has not enabled
         return "unset DNNL_MAX_CPU_ISA and OPENBLAS_CORETYPE"
-    if "cannot load a library" in failure and _cuda_wheel(installed):
+    if "cannot load a library" in failure and cuda_wheel(installed):
         return "see what GPU and CUDA libraries say below"
     names = " ".join(f"{name}=={version}" for name, version in sorted(installed.items()))
     return f"pip install --force-reinstall --no-deps {names}" if len(installed) == 1 else ""
@@ -208,80 +198,13 @@ def scratch_finding(folder: str, free: int | None) -> Finding:
     return Finding("temporary files", "ok", text)
 
 
-def driver_finding(driver: Driver | None, installed: Collection[str]) -> Finding:
-    """Judge NVIDIA's driver, None without one, against the distributions of MXNet that are installed."""
-    wheel = _cuda_wheel(installed)
-    if driver is None:
-        return _no_driver(wheel)
-    if driver.error:
-        remedy = "mend or reinstall NVIDIA's driver; `nvidia-smi` must work"
-        text = f"NVIDIA's driver does not work: {driver.error}"
-        return Finding("GPU", "problem" if wheel else "note", text, remedy)
-    text = f"NVIDIA's driver runs CUDA up to {driver.cuda[0]}.{driver.cuda[1]}"
-    if not driver.gpus:
-        remedy = "see that CUDA_VISIBLE_DEVICES hides none, and that the job or container was given one"
-        return Finding("GPU", "note", f"{text}, but shows no GPU; the CPU will be used", remedy)
-    if wheel and driver.cuda < _OLDEST_CUDA:
-        return Finding("GPU", "problem", f"{text}; {wheel} needs 11.0", "install a newer NVIDIA driver")
-    return Finding("GPU", "ok", text)
-
-
-def _no_driver(wheel: str) -> Finding:
-    if not wheel:
-        return Finding("GPU", "note", "no NVIDIA driver; the CPU will be used")
-    remedy = f"install NVIDIA's driver, or: pip uninstall {wheel}; then {_CPU_LINE}"
-    return Finding("GPU", "problem", f"no NVIDIA driver, without which {wheel} does not load", remedy)
-
-
-def chip_finding(gpu: Gpu, installed: Collection[str], own_build: bool = False) -> Finding:
-    """Judge whether the MXNet that is installed can compute on a GPU.
-
-    Parameters
-    ----------
-    gpu
-        The GPU.
-    installed
-        Names of the distributions of MXNet.
-    own_build
-        Whether MXNet is built for GPUs without being one of the wheels, as in NVIDIA's container; which
-        chips such a build has code for only a computation can show.
-    """
-    major, minor = gpu.capability
-    chip = f"{gpu.name} (compute capability {major}.{minor}, {gpu.memory / 1e9:.0f} GB)"
-    wheel = _cuda_wheel(installed)
-    if major not in _WHEEL_MAJORS and not own_build:
-        remedy = _NO_WHEEL if major > _WHEEL_MAJORS[-1] else "--device cpu"
-        text = f"{chip}: no MXNet wheel has code for it"
-        return Finding("GPU", "problem" if wheel else "note", text, remedy)
-    if wheel or own_build:
-        return Finding("GPU", "ok", chip)
-    uninstall = f"pip uninstall {' '.join(sorted(installed))}; then " if installed else ""
-    return Finding("GPU", "note", f"{chip} lies idle: this MXNet is for CPUs only", f"{uninstall}{_GPU_LINE}")
-
-
-def library_findings(missing: Collection[str]) -> tuple[Finding, ...]:
-    """Judge the CUDA libraries, of which the sonames in `missing` were not found: one finding for each."""
-    if not missing:
-        return (Finding("CUDA libraries", "ok", "all are here"),)
-    return tuple(
-        Finding("CUDA libraries", "problem", f"{soname} is missing", _library_line(soname))
-        for soname in missing
-    )
-
-
-def _library_line(soname: str) -> str:
-    if soname in SYSTEM_LIBRARIES:
-        return f"apt install {SYSTEM_LIBRARIES[soname]}"
-    return f"pip install '{LIBRARIES[soname]}'"
-
-
-def _cuda_wheel(installed: Collection[str]) -> str:
+def cuda_wheel(installed: Collection[str]) -> str:
     """Return the name of the MXNet wheel for GPUs; empty if there is none."""
     return next((name for name in sorted(installed) if re.match(r"mxnet-cu\d", name)), "")
 
 
 def _line_for(names: Collection[str]) -> str:
-    return _GPU_LINE if _cuda_wheel(names) else _CPU_LINE
+    return GPU_LINE if cuda_wheel(names) else CPU_LINE
 
 
 def _count(number: int, thing: str) -> str:

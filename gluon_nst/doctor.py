@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from gluon_nst import diagnosis, machine
+from gluon_nst import diagnosis, gpu_diagnosis, machine
 from gluon_nst._version import __version__
 from gluon_nst.diagnosis import Finding
 from gluon_nst.errors import GluonNSTError
@@ -98,6 +98,11 @@ def _installed_mxnet() -> dict[str, str]:
     return {name: version for name, version in named if _MXNET.fullmatch(name)}
 
 
+def _mxnet_finding(reply: Reply, installed: Mapping[str, str]) -> Finding:
+    version = reply.answer["version"] if reply.answer else ""
+    return diagnosis.mxnet_finding(version, reply.failure, installed)
+
+
 def _cpu_findings(mxnet: Mapping[str, Any]) -> Iterator[Finding]:
     cores, quota = machine.cpu_cores(), machine.cpu_quota()
     sets, precision = machine.instruction_sets(), mxnet.get("precision", "")
@@ -111,10 +116,10 @@ def _gpu_findings(installed: Mapping[str, str], mxnet: Mapping[str, Any]) -> Ite
     reply = call_apart("gluon_nst.gpu_driver:describe_driver")
     driver = Driver((0, 0), (), reply.failure) if reply.failure else None
     driver = driver_from(reply.answer) if reply.answer else driver
-    yield diagnosis.driver_finding(driver, installed)
+    yield gpu_diagnosis.driver_finding(driver, installed)
     own_build = bool(mxnet.get("cuda")) and not any("-cu" in name for name in installed)
     gpus = driver.gpus if driver else ()
-    yield from (diagnosis.chip_finding(gpu, installed, own_build) for gpu in gpus)
+    yield from (gpu_diagnosis.chip_finding(gpu, installed, own_build) for gpu in gpus)
     if "mxnet-cu112" in installed:
         yield from _library_findings()
     if gpus and mxnet.get("cuda"):
@@ -125,7 +130,7 @@ def _library_findings() -> tuple[Finding, ...]:
     reply = call_apart("gluon_nst.cuda_libraries:missing_libraries")
     if reply.failure:
         return (Finding("CUDA libraries", "problem", f"they could not be looked for: {reply.failure}"),)
-    return diagnosis.library_findings(reply.answer)
+    return gpu_diagnosis.library_findings(reply.answer)
 
 
 def _gpu_computation(count: int) -> Finding:

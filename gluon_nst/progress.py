@@ -53,7 +53,7 @@ class LossPoint:
 
 
 Observer = Callable[[Progress, Callable[[], list[Any]]], None]
-"""Called every few steps with the progress and a function that gives the pictures as they are, (H, W, 3) uint8."""
+"""Called every few steps with the progress and a function that gives the pictures, (H, W, 3) uint8."""
 
 
 def ignore_progress(progress: Progress, pictures: Callable[[], list[Any]]) -> None:

@@ -37,10 +37,11 @@ def recipe_text(name: str) -> str:
     names = recipe_names()
     if name not in names:
         raise RecipeError(
-            f"there is no recipe {name!r}.{did_you_mean(name, names)} Recipes: {', '.join(names)}; or the path of a "
-            ".toml file."
+            f"there is no recipe {name!r}.{did_you_mean(name, names)} Recipes: {', '.join(names)}; or the path "
+            "of a .toml file."
         )
-    return (_folder() / f"{name}.toml").read_text(encoding="utf-8")
+    text: str = (_folder() / f"{name}.toml").read_text(encoding="utf-8")
+    return text
 
 
 def load_recipe(name_or_path: str | os.PathLike[str] = "default", **changes: object) -> Recipe:
@@ -66,7 +67,7 @@ def override(recipe: Recipe, settings: Iterable[str]) -> Recipe:
     """Return the recipe with settings of the form KEY=VALUE applied in turn.
 
     VALUE is written as in TOML; quotes around a word may be left out. KEY may be ``content_layers.LAYER`` or
-    ``style_layers.LAYER`` to set one weight, and a list of layers separated by commas gives each the weight 1.
+    ``style_layers.LAYER`` to set one weight; a list of layers separated by commas gives each the weight 1.
 
     Raises
     ------
@@ -84,7 +85,9 @@ def override(recipe: Recipe, settings: Iterable[str]) -> Recipe:
     return make_recipe(values)
 
 
-def tailor(recipe: Recipe, *, size: int | str | None = None, steps: int | None = None, **fields: object) -> Recipe:
+def tailor(
+    recipe: Recipe, *, size: int | str | None = None, steps: int | None = None, **fields: object
+) -> Recipe:
     """Return the recipe with the settings that most people change.
 
     Parameters
@@ -112,7 +115,9 @@ def tailor(recipe: Recipe, *, size: int | str | None = None, steps: int | None =
 def _pixels(size: int | str) -> int:
     if str(size).isdigit() and int(size) > 0:
         return int(size)
-    raise RecipeError(f"size is {size!r}; it takes the longer side in pixels, such as 512, or the word original.")
+    raise RecipeError(
+        f"size is {size!r}; it takes the longer side in pixels, such as 512, or the word original."
+    )
 
 
 def to_toml(recipe: Recipe) -> str:

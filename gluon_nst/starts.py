@@ -23,7 +23,7 @@ def noise(recipe: Recipe, content: NDArray[np.uint8], scale: Scale) -> NDArray[n
     It is seeded from the recipe's seed and the content picture alone: neither the place in a chunk nor the
     worker nor the clock changes it.
     """
-    digest = hashlib.sha256(np.ascontiguousarray(content)).digest()
+    digest = hashlib.sha256(content.tobytes()).digest()
     generator = np.random.default_rng([recipe.seed, int.from_bytes(digest[:8], "little")])
     first, second = recipe.init_range
     draw = generator.uniform if recipe.init == "uniform" else generator.normal

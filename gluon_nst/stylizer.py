@@ -109,7 +109,8 @@ class Stylizer:
         self.parameters = load_parameters("bundled", recipe.network) if parameters is None else parameters
         self._context = backend.context(self.device)
         self._units = PIXEL_UNITS[recipe.pixel_units]
-        self._bounds = tuple(bound.as_in_context(self._context) for bound in self._units.bounds())
+        low, high = self._units.bounds()
+        self._bounds = low.as_in_context(self._context), high.as_in_context(self._context)
         with translate_errors():
             self._network = VGGFeatures(
                 rescaled_arrays(self.parameters, recipe.activations),
@@ -213,7 +214,7 @@ class Stylizer:
 
     def _settings(self, scale: Scale) -> Settings:
         """Return the optimiser's settings: those fields of the recipe that have the same names."""
-        own = {"steps": scale.steps, "decay_every": scale.decay_every}
+        own: dict[str, Any] = {"steps": scale.steps, "decay_every": scale.decay_every}
         own["bounds"] = self._bounds if self.recipe.clip else None
         names = [field.name for field in dataclasses.fields(Settings) if field.name not in own]
         return Settings(**own, **{name: getattr(self.recipe, name) for name in names})

@@ -48,7 +48,7 @@ class StyleTargets:
 
     def _of_one(self, style: NDArray[np.uint8], scale: Scale) -> dict[str, Any]:
         shape = self._shape(style, scale)
-        key = (hashlib.sha256(np.ascontiguousarray(style)).digest(), style.shape, shape)
+        key = (hashlib.sha256(style.tobytes()).digest(), style.shape, shape)
         if key not in self._kept:
             image = preprocess([resize(style, *shape)], PIXEL_UNITS[self._recipe.pixel_units], self._context)
             self._kept[key] = style_targets(self._network, self._recipe, image)
@@ -61,4 +61,4 @@ class StyleTargets:
         if self._recipe.style_fit == "stretch":
             return scale.height, scale.width
         longer = max(1, round(scale.longer_side * self._recipe.style_scale))
-        return fit_longer_side(*style.shape[:2], longer)
+        return fit_longer_side(style.shape[0], style.shape[1], longer)

@@ -9,12 +9,14 @@ import os
 import socket
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gluon_nst.api import make_stylizer, stylize_inputs
 from gluon_nst.images.write import check_output_path
 from gluon_nst.inputs import take_input
 from gluon_nst.jobs import Job, JobResult, job_id
+from gluon_nst.result import Result
 
 if TYPE_CHECKING:
     from gluon_nst.stylizer import Stylizer
@@ -34,25 +36,23 @@ def run_chunk(jobs: Sequence[Job]) -> list[JobResult]:
 
 def _run_caught(job: Job) -> JobResult:
     began = time.perf_counter()
-    identity = {"job_id": job_id(job), "content": job.content, "output": job.output, "worker": _worker_name()}
+    result = JobResult(job_id(job), job.content, job.output, "failed", worker=_worker_name())
     try:
         done = _run(job)
     except Exception as error:
-        seconds = time.perf_counter() - began
-        return JobResult(
-            **identity, status="failed", seconds=seconds, error_type=type(error).__name__, error=str(error)
-        )
-    return JobResult(**identity, status="succeeded", seconds=time.perf_counter() - began, **done)
+        result = replace(result, error_type=type(error).__name__, error=str(error))
+    else:
+        losses = tuple(done.last_losses().items())
+        result = replace(result, status="succeeded", steps=done.steps, losses=losses)
+    return replace(result, seconds=time.perf_counter() - began)
 
 
-def _run(job: Job) -> dict[str, object]:
-    """Do one job; return the fields of its result that only success has."""
+def _run(job: Job) -> Result:
     check_output_path(job.output)
     content, *styles = (take_input(path) for path in (job.content, *job.styles))
-    stylizer = _warm_stylizer(job)
-    result = stylize_inputs(stylizer, [content], styles, blend=job.blend or None)[0]
+    result = stylize_inputs(_warm_stylizer(job), [content], styles, blend=job.blend or None)[0]
     result.save(job.output)
-    return {"steps": result.steps, "losses": tuple(result.last_losses().items())}
+    return result
 
 
 def _warm_stylizer(job: Job) -> Stylizer:

@@ -21,7 +21,9 @@ from gluon_nst.worker import run_chunk
 
 __all__ = ["DaskRunner", "local_client"]
 
-_IN_FLIGHT = 2  # jobs per worker: one that runs and one that waits, so that no worker idles (97 % busy at 10 ms jobs)
+_IN_FLIGHT = (
+    2  # jobs per worker: one that runs and one that waits, so that no worker idles (97 % busy at 10 ms jobs)
+)
 
 # A job that kills its worker must not be tried on every other one, nor take its neighbors with it.
 _SETTINGS = {
@@ -100,7 +102,9 @@ def _result(future: Any, job: Job) -> JobResult:
     if future.status == "finished":
         return JobResult(**vars(future.result()[0]))
     if future.status == "cancelled":
-        raise ClusterError("the Dask scheduler is lost, and with it the jobs in flight. Run the same command again.")
+        raise ClusterError(
+            "the Dask scheduler is lost, and with it the jobs in flight. Run the same command again."
+        )
     error = future.exception()
     return JobResult(
         job_id(job), job.content, job.output, "failed", error_type=type(error).__name__,

@@ -7,16 +7,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from gluon_nst.errors import UsageError
 from gluon_nst.images.write import write_image
 from gluon_nst.progress import Observer, Progress, ignore_progress
-from gluon_nst.errors import UsageError
 
 __all__ = ["Previews", "progress_bar", "together"]
 
 
 @contextlib.contextmanager
 def progress_bar(*, hidden: bool) -> Iterator[Observer]:
-    """Show a live bar on standard error while the context lasts; yield the observer that moves it."""
+    """Show a live bar on standard error from the first step on; yield the observer that moves it."""
     if hidden:
         yield ignore_progress
         return
@@ -24,19 +24,25 @@ def progress_bar(*, hidden: bool) -> Iterator[Observer]:
     from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
-    console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("ETA"))
-    with Bar(*columns, TimeRemainingColumn(), TextColumn("loss {task.fields[loss]}"), console=console) as bar:
-        task = bar.add_task("starting", total=1.0, loss="-")
+    bar = Bar(
+        *columns, TimeRemainingColumn(), TextColumn("loss {task.fields[loss]}"), console=Console(stderr=True)
+    )
+    task = bar.add_task("", total=1.0, loss="")
 
-        def observe(progress: Progress, pictures: Callable[[], list[Any]]) -> None:
-            where = f"scale {progress.scale}/{progress.scales} ({progress.width}x{progress.height})"
-            text = f"{where} step {progress.step}/{progress.steps}"
-            bar.update(
-                task, completed=progress.fraction, description=text, loss=f"{progress.losses['total']:.4g}"
-            )
+    def observe(progress: Progress, pictures: Callable[[], list[Any]]) -> None:
+        # Started late, so that an error before the first step stands alone.
+        bar.start()
+        where = f"scale {progress.scale}/{progress.scales} ({progress.width}x{progress.height})"
+        text = f"{where} step {progress.step}/{progress.steps}"
+        bar.update(
+            task, completed=progress.fraction, description=text, loss=f"{progress.losses['total']:.4g}"
+        )
 
+    try:
         yield observe
+    finally:
+        bar.stop()
 
 
 class Previews:

@@ -54,7 +54,7 @@ def stylize(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Paint the photograph CONTENT in the style of one image, or of several blended.
+    r"""Paint the photograph CONTENT in the style of one image, or of several blended.
 
     \b
     gluon-nst stylize photo.jpg painting.jpg -o out.png
