@@ -26,6 +26,7 @@ __all__ = [
     "mx",
     "nd",
     "precision",
+    "to_ndarray",
     "translate_errors",
     "version",
 ]
@@ -127,6 +128,10 @@ mx: Any = _import_mxnet()
 nd: Any = mx.nd
 gluon: Any = mx.gluon
 autograd: Any = mx.autograd
+
+# Makes an NDArray of a dense numpy array. MXNet's own `nd.array` first looks for sparse ones through a name that
+# SciPy has deprecated and will remove.
+to_ndarray: Any = mx.ndarray.ndarray.array
 
 
 def version() -> str:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gluon_nst.backend import autograd, gluon, nd
+from gluon_nst.backend import autograd, gluon, to_ndarray
 from gluon_nst.errors import ImageSizeError, ParametersError
 from gluon_nst.preprocessing import PixelUnits
 from gluon_nst.vgg_layers import MIN_SIDE, check_layer, convolutions_up_to
@@ -89,7 +89,7 @@ class VGGFeatures(gluon.HybridBlock):  # type: ignore[misc]
         """Register an array as a parameter that gets no gradient."""
         parameter = self.params.get(name, shape=array.shape, grad_req="null", init="zeros")
         parameter.initialize(ctx=context)
-        parameter.set_data(nd.array(array, ctx=context))
+        parameter.set_data(to_ndarray(array, ctx=context))
         setattr(self, name, parameter)
 
     def hybrid_forward(self, F: Any, image: Any, **parameters: Any) -> list[Any]:

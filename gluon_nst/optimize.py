@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gluon_nst.backend import nd
+from gluon_nst.backend import nd, to_ndarray
 from gluon_nst.errors import DivergedError
 from gluon_nst.generated_image import GeneratedImage
 from gluon_nst.schedule import learning_rate
@@ -224,7 +224,7 @@ def _run_lbfgs(objective: Objective, generated: GeneratedImage, settings: Settin
 
     def evaluate(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         nonlocal evaluations
-        generated.image.set_data(nd.array(flat.reshape(shape), ctx=image.context))
+        generated.image.set_data(to_ndarray(flat.reshape(shape), ctx=image.context))
         losses, gradient = objective(generated)
         evaluations += 1
         watch(evaluations, losses)
@@ -237,4 +237,4 @@ def _run_lbfgs(objective: Objective, generated: GeneratedImage, settings: Settin
         flat, _, _ = fmin_l_bfgs_b(evaluate, flat, maxfun=budget, m=settings.lbfgs_history)
         if evaluations - before < min(budget, 3):
             break  # converged: a fresh round would stop where it starts
-    generated.image.set_data(nd.array(flat.reshape(shape), ctx=image.context))
+    generated.image.set_data(to_ndarray(flat.reshape(shape), ctx=image.context))

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gluon_nst.backend import nd
+from gluon_nst.backend import to_ndarray
 
 __all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "PIXEL_UNITS", "PixelUnits", "deprocess", "preprocess"]
 
@@ -44,7 +44,7 @@ class PixelUnits:
     def bounds(self) -> tuple[Any, Any]:
         """Return what black and white are in these units, as two NDArrays of shape (1, 3, 1, 1)."""
         mean, deviation = _channels(self.mean), _channels(self.deviation)
-        return nd.array(-mean / deviation), nd.array((1 - mean) / deviation)
+        return to_ndarray(-mean / deviation), to_ndarray((1 - mean) / deviation)
 
     def to_network(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return `scale` and `shift`, (1, 3, 1, 1), so that ``scale * x + shift`` is the network's input."""
@@ -72,7 +72,7 @@ def preprocess(pictures: Sequence[NDArray[np.uint8]], units: PixelUnits, context
     """
     pixels = np.stack([picture.transpose(2, 0, 1) for picture in pictures]).astype(np.float64) / 255
     numbers = (pixels - _channels(units.mean)) / _channels(units.deviation)
-    return nd.array(numbers.astype(np.float32), ctx=context)
+    return to_ndarray(numbers.astype(np.float32), ctx=context)
 
 
 def deprocess(images: NDArray[np.float32], units: PixelUnits) -> list[NDArray[np.uint8]]:

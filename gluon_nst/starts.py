@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from gluon_nst.backend import nd
+from gluon_nst.backend import nd, to_ndarray
 from gluon_nst.optimize import AdamState
 from gluon_nst.pyramid import Scale
 from gluon_nst.recipe import Recipe
@@ -55,4 +55,4 @@ def _resized(array: Any, scale: Scale, filter: Image.Resampling) -> Any:
     resized = [
         np.asarray(Image.fromarray(plane).resize((scale.width, scale.height), filter)) for plane in planes
     ]
-    return nd.array(np.stack(resized).reshape(shape), ctx=array.context)
+    return to_ndarray(np.stack(resized).reshape(shape), ctx=array.context)

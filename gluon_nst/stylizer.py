@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from gluon_nst import backend
 from gluon_nst.activations import rescaled_arrays
-from gluon_nst.backend import nd, translate_errors
+from gluon_nst.backend import to_ndarray, translate_errors
 from gluon_nst.errors import ImageSizeError, UsageError
 from gluon_nst.features import VGGFeatures
 from gluon_nst.images.color import original_colors
@@ -210,7 +210,7 @@ class Stylizer:
         if self.recipe.init in ("content", "image"):
             return self._preprocess(work.contents if work.starts is None else work.starts, scale)
         images = [noise(self.recipe, content, scale) for content in work.contents]
-        return nd.array(np.stack(images), ctx=self._context)
+        return to_ndarray(np.stack(images), ctx=self._context)
 
     def _settings(self, scale: Scale) -> Settings:
         """Return the optimiser's settings: those fields of the recipe that have the same names."""

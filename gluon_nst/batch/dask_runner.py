@@ -21,9 +21,7 @@ from gluon_nst.worker import run_chunk
 
 __all__ = ["DaskRunner", "local_client"]
 
-_IN_FLIGHT = (
-    2  # jobs per worker: one that runs and one that waits, so that no worker idles (97 % busy at 10 ms jobs)
-)
+_IN_FLIGHT = 1  # jobs per worker: with a second one, Dask blames both when the first kills the worker
 
 # A job that kills its worker must not be tried on every other one, nor take its neighbors with it.
 _SETTINGS = {

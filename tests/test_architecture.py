@@ -1,0 +1,118 @@
+"""The rooms of the package and who may import whom, held against the code."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+import gluon_nst
+
+PACKAGE = Path(gluon_nst.__file__).parent
+
+LEVELS = {
+    0: "_version errors recipe recipe_files vgg_layers schedule pyramid jobs progress",
+    1: "images storage inputs batch.manifest loss_plot ndarray_file parameter_names parameter_record "
+    "parameter_files torch_file",
+    2: "backend parameters parameter_sources parameter_import model_zoo activations features gram losses "
+    "generated_image preprocessing",
+    3: "optimize objective starts targets memory",
+    4: "stylizer result feature_grid",
+    5: "api worker batch.runner batch.dask_runner doctor diagnosis machine probe mxnet_check gpu_driver cuda_libraries",
+    6: "cli __main__",
+}
+LEVEL = {name: level for level, names in LEVELS.items() for name in names.split()}
+
+
+def modules():
+    """Map dotted names below the package (without its own) to files."""
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        if parts != ("__init__",):
+            found[".".join(parts).removesuffix(".__init__")] = path
+    return found
+
+
+def level_of(name):
+    while name not in LEVEL and "." in name:
+        name = name.rpartition(".")[0]
+    return LEVEL.get(name)
+
+
+def imports(path, *, top_only=False):
+    """Yield the dotted names that a file imports; top_only leaves out those inside functions and for types."""
+    tree = ast.parse(path.read_text())
+    nodes = tree.body if top_only else ast.walk(tree)
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def own_imports(path):
+    names = modules()
+    return {name.removeprefix("gluon_nst.") for name in imports(path)} & set(names)
+
+
+def test_every_module_has_a_level():
+    homeless = [name for name in modules() if level_of(name) is None and name != "batch"]
+    assert homeless == []
+
+
+@pytest.mark.parametrize("name", [name for name in modules() if name != "batch"])
+def test_imports_never_point_upwards(name):
+    above = {other for other in own_imports(modules()[name]) if level_of(other) is not None}
+    assert {other for other in above if level_of(other) > level_of(name)} == set()
+
+
+def test_imports_run_in_no_circle():
+    graph = {name: own_imports(path) - {name} for name, path in modules().items()}
+    while graph:
+        leaves = {name for name, wanted in graph.items() if not wanted & set(graph)}
+        assert leaves, f"these import each other: {sorted(graph)}"
+        graph = {name: wanted for name, wanted in graph.items() if name not in leaves}
+
+
+@pytest.mark.parametrize("name", [name for name in modules() if level_of(name) == 0])
+def test_level_0_needs_the_standard_library_only(name):
+    roots = {each.partition(".")[0] for each in imports(modules()[name])}
+    assert roots - set(sys.stdlib_module_names) <= {"gluon_nst", "tomli"}  # tomli is tomllib before 3.11
+
+
+@pytest.mark.parametrize(("library", "home"), [("mxnet", "backend"), ("distributed", "batch.dask_runner")])
+def test_one_module_imports_each_engine(library, home):
+    users = {
+        name for name, path in modules().items()
+        if any(each.partition(".")[0] == library for each in imports(path))
+    }  # fmt: skip
+    assert users == {home}
+
+
+@pytest.mark.parametrize("name", [name for name in modules() if level_of(name) == 6])
+def test_the_command_line_imports_only_level_0_at_its_top(name):
+    names = modules()
+    tops = {each.removeprefix("gluon_nst.") for each in imports(names[name], top_only=True)} & set(names)
+    heavy = {each for each in tops if level_of(each) not in (0, 6)}
+    assert heavy <= {"images.write"}  # rooms without MXNet and Dask that `observing` needs; it is loaded late itself
+
+
+def test_public_names_exist_and_are_all_listed():
+    for name in gluon_nst.__all__:
+        assert getattr(gluon_nst, name) is not None
+    assert set(gluon_nst.__all__) <= set(dir(gluon_nst))
+    with pytest.raises(AttributeError, match="stylise"):
+        _ = gluon_nst.stylise
+
+
+def test_every_public_function_is_documented():
+    silent = []
+    for name, path in modules().items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            kinds = (ast.FunctionDef, ast.ClassDef, ast.AsyncFunctionDef)
+            if isinstance(node, kinds) and not node.name.startswith("_") and not ast.get_docstring(node):
+                inner = node.name in {"observe", "watch", "evaluate"}  # functions inside functions
+                silent += [] if inner else [f"{name}.{node.name}"]
+    assert silent == []
