@@ -13,13 +13,12 @@ import sys
 import types
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from gluon_nst.errors import BackendError, DeviceError, OutOfMemoryError, UsageError, did_you_mean
+from gluon_nst.machine import cpu_cores, cpu_quota, instruction_sets, usable_cores
 
 __all__ = [
-    "available_memory",
     "context",
     "gluon",
     "gpu_count",
@@ -34,23 +33,11 @@ __all__ = [
 PRECISIONS = ("auto", "float32")
 
 
-def cpu_cores() -> int:
-    """Return the number of cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _has_avx2() -> bool:
-    try:
-        return " avx2" in Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return False
-
-
 def _prepare_environment() -> None:
     """Set what MXNet reads once, when it is loaded; values of the user's own are kept."""
     # MXNet takes half of the cores when nothing is set (it reckons with hyper-threads): 1.7 to 2 times slower.
-    os.environ.setdefault("OMP_NUM_THREADS", str(cpu_cores()))
-    if _has_avx2():
+    os.environ.setdefault("OMP_NUM_THREADS", str(usable_cores(cpu_cores(), cpu_quota())))
+    if "avx2" in instruction_sets():
         # Its OpenBLAS 0.3.13 takes newer CPUs for an SSE3 machine: matrix products 2 to 4.5 times slower.
         os.environ.setdefault("OPENBLAS_CORETYPE", "Haswell")
     # "lib mismatch" notes of cuDNN 8 minors, which are compatible.
@@ -193,21 +180,6 @@ def precision(name: str) -> str:
             f"there is no precision {name!r} here.{did_you_mean(name, PRECISIONS)} Precisions: {', '.join(PRECISIONS)}."
         )
     return "float32"
-
-
-def available_memory() -> int | None:
-    """Return the bytes of host memory that can still be used, the control group's limit included."""
-    candidates = []
-    with contextlib.suppress(OSError, ValueError, StopIteration):
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        candidates.append(
-            int(next(line for line in lines if line.startswith("MemAvailable")).split()[1]) * 1024
-        )
-    with contextlib.suppress(OSError, ValueError):
-        group = Path("/sys/fs/cgroup")
-        limit = int((group / "memory.max").read_text())
-        candidates.append(limit - int((group / "memory.current").read_text()))
-    return min(candidates) if candidates else None
 
 
 @contextlib.contextmanager

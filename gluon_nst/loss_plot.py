@@ -133,7 +133,7 @@ def _plain_numbers() -> Any:
     """Return a formatter that writes 0.6 where matplotlib's own would write 6 times a power of ten."""
     from matplotlib.ticker import LogFormatter
 
-    class PlainNumbers(LogFormatter):  # type: ignore[misc]
+    class PlainNumbers(LogFormatter):
         def __call__(self, x: float, pos: int | None = None) -> str:
             return f"{x:g}" if super().__call__(x, pos) else ""  # it leaves out what would crowd the axis
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from gluon_nst import backend
 from gluon_nst.errors import OutOfMemoryError
+from gluon_nst.machine import available_memory
 from gluon_nst.pyramid import Scale
 
 __all__ = ["check_memory", "predicted_bytes"]
@@ -21,7 +21,7 @@ def predicted_bytes(scale: Scale, count: int) -> int:
 
 def check_memory(scale: Scale, count: int, device: str) -> None:
     """Raise OutOfMemoryError if the images cannot fit: the kernel would end the whole process instead."""
-    available = backend.available_memory()
+    available = available_memory()
     needed = predicted_bytes(scale, count)
     if device == "cpu" and available is not None and needed > available:
         raise OutOfMemoryError(

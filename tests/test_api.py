@@ -63,7 +63,9 @@ def test_original_colors_keep_the_photographs_chroma():
         gluon_nst.stylize(PHOTO, STYLE, size=48, steps=10, original_colors=own).image.convert("YCbCr")
         for own in (False, True)
     )
-    photo = Image.fromarray(gluon_nst.stylize(PHOTO, STYLE, size=48, steps=1, learning_rate=1e-9, average=0.0).pixels)
+    photo = Image.fromarray(
+        gluon_nst.stylize(PHOTO, STYLE, size=48, steps=1, learning_rate=1e-9, average=0.0).pixels
+    )
     target = np.asarray(photo.convert("YCbCr")).astype(int)[..., 1:]
     distance = [np.abs(np.asarray(each).astype(int)[..., 1:] - target).mean() for each in (plain, kept)]
     assert distance[1] < distance[0] / 3
@@ -83,7 +85,9 @@ def test_the_observer_sees_progress_and_pictures():
 def test_every_recipe_runs_by_name():
     for name in gluon_nst.recipe_names():
         recipe = gluon_nst.load_recipe(name)
-        made = gluon_nst.stylize(PHOTO, STYLE, recipe=recipe.replace(size=40, shape=[], steps=2, coarse_steps=1))
+        made = gluon_nst.stylize(
+            PHOTO, STYLE, recipe=recipe.replace(size=40, shape=[], steps=2, coarse_steps=1)
+        )
         assert max(made.pixels.shape) == 40 and np.isfinite(made.losses[-1].total)
 
 

@@ -38,7 +38,11 @@ def folder(tmp_path):
 
 
 def test_folders_are_searched_to_any_depth_and_hidden_files_left_out(folder):
-    assert [str(relative) for _, relative in find_pictures([folder])] == ["broken.jpg", "cat.JPG", "deep/tall.png"]
+    assert [str(relative) for _, relative in find_pictures([folder])] == [
+        "broken.jpg",
+        "cat.JPG",
+        "deep/tall.png",
+    ]
 
 
 def test_a_file_named_by_itself_is_taken_whatever_its_name(folder):
@@ -91,7 +95,17 @@ def test_the_serial_runner_gives_one_result_for_each_job(folder, tmp_path):
 
 
 def batch(*arguments):
-    command = [sys.executable, "-m", "gluon_nst", "batch", *map(str, arguments), "--size", "48", "--steps", "2"]
+    command = [
+        sys.executable,
+        "-m",
+        "gluon_nst",
+        "batch",
+        *map(str, arguments),
+        "--size",
+        "48",
+        "--steps",
+        "2",
+    ]
     return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
 
 

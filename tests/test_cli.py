@@ -66,7 +66,9 @@ def test_json_says_what_was_done_and_nothing_else(stylize, tmp_path):
     said = json.loads(out)
     assert code == 0 and err == ""
     assert said["width"] == 48 and said["stop_reason"] == "steps"
-    assert said["losses"]["total"] == pytest.approx(sum(said["losses"][term] for term in ("content", "style", "tv")))
+    assert said["losses"]["total"] == pytest.approx(
+        sum(said["losses"][term] for term in ("content", "style", "tv"))
+    )
     assert said["provenance"] == read_provenance(tmp_path / "out.png")
 
 
@@ -97,7 +99,9 @@ def test_several_styles_are_blended(stylize, tmp_path):
     other = str(DATA / "styles" / "night_lanterns.jpg")
 
     def blended(weights, name):
-        code, _, _ = stylize(PHOTO, STYLE, other, "--blend", weights, *QUICK, "--set", "init=content", output=name)
+        code, _, _ = stylize(
+            PHOTO, STYLE, other, "--blend", weights, *QUICK, "--set", "init=content", output=name
+        )
         assert code == 0
         return np.asarray(Image.open(tmp_path / name)).astype(int)
 
@@ -130,7 +134,16 @@ def broken(tmp_path):
 
 @pytest.mark.parametrize(
     "name",
-    ["empty.jpg", "truncated.jpg", "text.jpg", "one.png", "line.png", "bomb.png", "folder.jpg", "missing.jpg"],
+    [
+        "empty.jpg",
+        "truncated.jpg",
+        "text.jpg",
+        "one.png",
+        "line.png",
+        "bomb.png",
+        "folder.jpg",
+        "missing.jpg",
+    ],
 )
 @pytest.mark.parametrize("place", ["content", "style"])
 def test_a_bad_picture_ends_in_one_clear_line(stylize, tmp_path, name, place):

@@ -15,7 +15,8 @@ import pytest
 
 from gluon_nst import machine
 from gluon_nst.cuda_libraries import LIBRARIES, SYSTEM_LIBRARIES, library_file, missing_libraries
-from gluon_nst.diagnosis import (
+from gluon_nst.doctor import as_mapping, examine, usable
+from gluon_nst.doctor.diagnosis import (
     Finding,
     cpu_finding,
     dask_finding,
@@ -27,10 +28,9 @@ from gluon_nst.diagnosis import (
     scratch_finding,
     threads_finding,
 )
-from gluon_nst.doctor import as_mapping, examine, usable
-from gluon_nst.gpu_diagnosis import chip_finding, driver_finding, library_findings
-from gluon_nst.gpu_driver import Driver, Gpu, describe_driver, driver_from, read_driver
-from gluon_nst.probe import call_apart
+from gluon_nst.doctor.gpu_diagnosis import chip_finding, driver_finding, library_findings
+from gluon_nst.doctor.gpu_driver import Driver, Gpu, describe_driver, driver_from, read_driver
+from gluon_nst.doctor.probe import call_apart
 
 ROOT = Path(__file__).resolve().parent.parent
 H200 = Gpu("NVIDIA H200", (9, 0), 150_000_000_000)
@@ -346,7 +346,7 @@ def test_other_ends_are_told_too() -> None:
 
 
 def test_our_own_errors_are_told_by_their_message_alone() -> None:
-    failure = call_apart("gluon_nst.mxnet_check:compute_on", ["gpu:99"]).failure
+    failure = call_apart("gluon_nst.doctor.mxnet_check:compute_on", ["gpu:99"]).failure
     assert failure.startswith("device 'gpu:99' was asked for")
 
 

@@ -21,14 +21,13 @@ import pytest
 import safetensors.numpy
 from scipy.signal import correlate2d
 
-from gluon_nst import parameter_import, torch_file
 from gluon_nst.backend import mx
 from gluon_nst.errors import OutputError, ParametersError, UsageError
-from gluon_nst.ndarray_file import read_ndarrays
-from gluon_nst.parameter_files import FORMATS, read_arrays
-from gluon_nst.parameter_import import fold_caffe_preprocessing, import_parameters
-from gluon_nst.parameters import load_parameters
-from gluon_nst.torch_file import read_torch
+from gluon_nst.parameters import importing, load_parameters, torch_file
+from gluon_nst.parameters.files import FORMATS, read_arrays
+from gluon_nst.parameters.importing import fold_caffe_preprocessing, import_parameters
+from gluon_nst.parameters.ndarray_file import read_ndarrays
+from gluon_nst.parameters.torch_file import read_torch
 
 # The first eight convolutions of VGG19, which VGG16 does not share, by their place in `features`.
 LAYERS = {"conv1_1": 0, "conv1_2": 2, "conv2_1": 5, "conv2_2": 7, "conv3_1": 10, "conv3_2": 12, "conv3_3": 14}
@@ -454,7 +453,7 @@ def test_a_torch_file_must_be_known_or_explained(
         import_parameters(path, tmp_path / "a.params")
     assert not (tmp_path / "a.params").exists()
     prefix = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
-    monkeypatch.setitem(parameter_import._KNOWN_FILES, prefix, "caffe-bgr")
+    monkeypatch.setitem(importing._KNOWN_FILES, prefix, "caffe-bgr")
     assert import_parameters(path, tmp_path / "a.params").activations == "caffe"
 
 

@@ -20,12 +20,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gluon_nst import model_zoo
 from gluon_nst.backend import mx
 from gluon_nst.errors import ParametersError, RecipeError, UsageError
-from gluon_nst.ndarray_file import read_ndarrays, serialize_ndarrays
-from gluon_nst.parameter_names import FEATURE_INDICES
 from gluon_nst.parameters import list_parameters, load_parameters, verify_parameters
+from gluon_nst.parameters import zoo as model_zoo
+from gluon_nst.parameters.names import FEATURE_INDICES
+from gluon_nst.parameters.ndarray_file import read_ndarrays, serialize_ndarrays
 
 ROOT = Path(__file__).resolve().parent.parent
 WEIGHTS = ROOT / "gluon_nst" / "weights"

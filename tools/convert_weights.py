@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from gluon_nst.ndarray_file import serialize_ndarrays
-from gluon_nst.parameter_names import FEATURE_INDICES, take_convolutions
-from gluon_nst.parameter_record import ParametersRecord, record_path
+from gluon_nst.parameters.ndarray_file import serialize_ndarrays
+from gluon_nst.parameters.names import FEATURE_INDICES, take_convolutions
+from gluon_nst.parameters.record import ParametersRecord, record_path
 
 WEIGHTS = Path(__file__).resolve().parent.parent / "gluon_nst" / "weights"
 

@@ -7,7 +7,6 @@ scheduler's memory does not grow with the collection.
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any
@@ -17,6 +16,7 @@ from distributed import Client, LocalCluster, as_completed
 
 from gluon_nst.errors import ClusterError
 from gluon_nst.jobs import Job, JobResult, job_id
+from gluon_nst.machine import cpu_cores, cpu_quota, usable_cores
 from gluon_nst.worker import run_chunk
 
 __all__ = ["DaskRunner", "local_client"]
@@ -41,7 +41,7 @@ def local_client(workers: int) -> Iterator[Client]:
 
     Everything is bound to the loopback interface, and is gone when the context ends.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores(cpu_cores(), cpu_quota())
     # Dask would give every worker one thread for numerical libraries.
     threads = {"OMP_NUM_THREADS": str(max(1, cores // workers)), "OPENBLAS_NUM_THREADS": "1"}
     with (

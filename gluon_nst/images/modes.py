@@ -67,9 +67,8 @@ def _without_alpha(image: Image.Image) -> Image.Image:
 
 
 def _split_alpha(image: Image.Image) -> tuple[Image.Image, Image.Image]:
-    straight = {"La": "LA", "RGBa": "RGBA"}.get(image.mode)
-    if straight is not None:
-        image = image.convert(straight)
+    if image.mode == "La":
+        image = image.convert("LA")
     if image.mode == "LA":
         return image.getchannel("L"), image.getchannel("A")
     rgba = image.convert("RGBA")

@@ -1,6 +1,6 @@
 """A first computation with MXNet, to see whether it works at all; importing this module loads MXNet.
 
-Meant to be called through `gluon_nst.probe`, since a build that does not fit the machine may kill its
+Meant to be called through `gluon_nst.doctor.probe`, since a build that does not fit the machine may kill its
 process.
 """
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from gluon_nst.cuda_libraries import LIBRARIES, SYSTEM_LIBRARIES
-from gluon_nst.diagnosis import CPU_LINE, GPU_LINE, Finding, cuda_wheel
-from gluon_nst.gpu_driver import Driver, Gpu
+from gluon_nst.doctor.diagnosis import CPU_LINE, GPU_LINE, Finding, cuda_wheel
+from gluon_nst.doctor.gpu_driver import Driver, Gpu
 
 __all__ = ["chip_finding", "driver_finding", "library_findings"]
 

@@ -2,7 +2,7 @@
 
 The ending of the file's name says which. Nothing in a file is ever executed. What comes back are the arrays
 by the names that the file gives them, and only vectors and 4-D arrays where the rest can be passed over:
-`gluon_nst.parameter_names` knows what they mean. An .npz must use this package's own names.
+`gluon_nst.parameters.names` knows what they mean. An .npz must use this package's own names.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gluon_nst.errors import ParametersError
-from gluon_nst.ndarray_file import read_ndarrays
-from gluon_nst.torch_file import read_torch
+from gluon_nst.parameters.ndarray_file import read_ndarrays
+from gluon_nst.parameters.torch_file import read_torch
 
 __all__ = ["FORMATS", "read_arrays"]
 

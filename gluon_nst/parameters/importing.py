@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gluon_nst.errors import OutputError, ParametersError, UsageError, did_you_mean
-from gluon_nst.ndarray_file import serialize_ndarrays
-from gluon_nst.parameter_files import read_arrays
-from gluon_nst.parameter_names import FEATURE_INDICES, find_network, take_convolutions
-from gluon_nst.parameter_record import PREPROCESSING, ParametersRecord, record_path, sha256_of
+from gluon_nst.parameters.files import read_arrays
+from gluon_nst.parameters.names import FEATURE_INDICES, find_network, take_convolutions
+from gluon_nst.parameters.ndarray_file import serialize_ndarrays
+from gluon_nst.parameters.record import PREPROCESSING, ParametersRecord, record_path, sha256_of
 from gluon_nst.vgg_layers import NETWORKS
 
 __all__ = ["DTYPES", "PREPROCESSINGS", "fold_caffe_preprocessing", "import_parameters"]

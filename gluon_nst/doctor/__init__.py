@@ -1,7 +1,7 @@
 """What this machine has, what will be used, what is missing and how to get it.
 
 The doctor must work where MXNet does not, so nothing here loads MXNet or talks to a GPU: both are done in
-processes of their own (`gluon_nst.probe`), whose death is a finding like any other.
+processes of their own (`gluon_nst.doctor.probe`), whose death is a finding like any other.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from gluon_nst import diagnosis, gpu_diagnosis, machine
+from gluon_nst import machine
 from gluon_nst._version import __version__
-from gluon_nst.diagnosis import Finding
+from gluon_nst.doctor import diagnosis, gpu_diagnosis
+from gluon_nst.doctor.diagnosis import Finding
+from gluon_nst.doctor.gpu_driver import Driver, driver_from
+from gluon_nst.doctor.probe import Reply, call_apart
 from gluon_nst.errors import GluonNSTError
-from gluon_nst.gpu_driver import Driver, driver_from
-from gluon_nst.probe import Reply, call_apart
 from gluon_nst.vgg_layers import NETWORKS
 
 __all__ = ["Finding", "as_mapping", "examine", "usable"]
@@ -44,7 +45,7 @@ def examine(networks: Sequence[str] = NETWORKS) -> tuple[Finding, ...]:
         is raised for what is found.
     """
     installed, importable = _installed_mxnet(), importlib.util.find_spec("mxnet") is not None
-    reply = call_apart("gluon_nst.mxnet_check:check_mxnet") if importable else Reply({})
+    reply = call_apart("gluon_nst.doctor.mxnet_check:check_mxnet") if importable else Reply({})
     mxnet = reply.answer or {}
     return (
         *_software(),
@@ -113,7 +114,7 @@ def _cpu_findings(mxnet: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def _gpu_findings(installed: Mapping[str, str], mxnet: Mapping[str, Any]) -> Iterator[Finding]:
-    reply = call_apart("gluon_nst.gpu_driver:describe_driver")
+    reply = call_apart("gluon_nst.doctor.gpu_driver:describe_driver")
     driver = Driver((0, 0), (), reply.failure) if reply.failure else None
     driver = driver_from(reply.answer) if reply.answer else driver
     yield gpu_diagnosis.driver_finding(driver, installed)
@@ -137,7 +138,7 @@ def _gpu_computation(count: int) -> Finding:
     """Judge the first computation on every GPU that MXNet sees."""
     if not count:
         return Finding("GPU", "problem", "MXNet sees no GPU, though the driver does", "--device cpu")
-    reply = call_apart("gluon_nst.mxnet_check:compute_on", [f"gpu:{index}" for index in range(count)])
+    reply = call_apart("gluon_nst.doctor.mxnet_check:compute_on", [f"gpu:{index}" for index in range(count)])
     if reply.failure:
         return Finding("GPU", "problem", f"MXNet does not compute on it: {reply.failure}", "--device cpu")
     return Finding("GPU", "ok", f"MXNet computes on {'it' if count == 1 else f'all {count}'}")

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gluon_nst.errors import ParametersError, did_you_mean
-from gluon_nst.model_zoo import zoo_file
-from gluon_nst.parameter_record import ParametersRecord, read_record
+from gluon_nst.parameters.record import ParametersRecord, read_record
+from gluon_nst.parameters.zoo import zoo_file
 
 __all__ = ["Located", "bundled_records", "locate"]
 

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gluon_nst.errors import ParametersError, UsageError, did_you_mean
-from gluon_nst.ndarray_file import read_ndarrays
-from gluon_nst.parameter_import import import_parameters
-from gluon_nst.parameter_names import take_convolutions
-from gluon_nst.parameter_record import ParametersRecord, sha256_of
-from gluon_nst.parameter_sources import Located, bundled_records, locate
+from gluon_nst.parameters.importing import import_parameters
+from gluon_nst.parameters.names import take_convolutions
+from gluon_nst.parameters.ndarray_file import read_ndarrays
+from gluon_nst.parameters.record import ParametersRecord, sha256_of
+from gluon_nst.parameters.sources import Located, bundled_records, locate
 from gluon_nst.vgg_layers import NETWORKS, check_layer, convolutions_up_to
 
 __all__ = [
