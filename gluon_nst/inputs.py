@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from gluon_nst.errors import ImageReadError
+from gluon_nst.errors import ImageReadError, ImageSizeError
 from gluon_nst.images.read import Picture, read_image
+from gluon_nst.vgg_layers import MIN_SIDE
 
 __all__ = ["Input", "PictureLike", "take_input"]
 
@@ -49,15 +50,23 @@ def take_input(given: PictureLike, *, keep_gps: bool = False) -> Input:
     """
     if isinstance(given, (str, os.PathLike)):
         picture = read_image(given, keep_gps=keep_gps)
-        return Input(picture, PurePath(os.fspath(given)).name, _digest(picture))
+        return _input(picture, PurePath(os.fspath(given)).name)
     pixels = np.asarray(given.convert("RGB") if isinstance(given, Image.Image) else given)
     if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
         raise ImageReadError(
             f"an array of shape {pixels.shape} and type {pixels.dtype} is no picture here; give (height, width, 3) "
             "uint8 in RGB order, a Pillow image, or a path."
         )
-    picture = Picture(pixels, None, None, ())
-    return Input(picture, "array", _digest(picture))
+    return _input(Picture(pixels, None, None, ()), "array")
+
+
+def _input(picture: Picture, name: str) -> Input:
+    height, width, _ = picture.pixels.shape
+    if min(height, width) < MIN_SIDE:
+        raise ImageSizeError(
+            f"{name} is {width}x{height} pixels; no side may be below {MIN_SIDE}. Give a larger picture."
+        )
+    return Input(picture, name, _digest(picture))
 
 
 def _digest(picture: Picture) -> str:

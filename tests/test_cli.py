@@ -187,13 +187,14 @@ def test_a_bad_setting_ends_in_one_clear_line(stylize, tmp_path, options, hint):
     assert not (tmp_path / "out.png").exists()
 
 
-@pytest.mark.parametrize("output", ["out.xyz", "out", "no/../../dev/null/x.png"])
+@pytest.mark.parametrize("output", ["out.xyz", "out", "file/out.png"])
 def test_an_output_that_cannot_be_is_refused_before_the_work(tmp_path, capsys, output):
-    target = f"/dev/null/{output}" if "dev" in output else str(tmp_path / output)
+    (tmp_path / "file").write_text("no folder")
     began = time.perf_counter()
-    code = _run(["stylize", PHOTO, STYLE, "-o", target])
-    assert code == 1 and one_line(capsys.readouterr().err)
-    assert time.perf_counter() - began < 5
+    assert _run(["stylize", PHOTO, STYLE, "-o", str(tmp_path / output)]) == 1
+    assert one_line(capsys.readouterr().err)
+    assert time.perf_counter() - began < 10  # the work would take minutes
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_parameters_of_another_network_are_refused(stylize, tmp_path):
@@ -207,7 +208,8 @@ def test_parameters_of_another_network_are_refused(stylize, tmp_path):
 
 def test_recipes_lists_and_prints(capsys, tmp_path):
     assert _run(["recipes"]) == 0
-    assert all(name in capsys.readouterr().out for name in recipe_names())
+    listed = capsys.readouterr().out
+    assert all(name in listed for name in recipe_names())
     assert _run(["recipes", "d2l"]) == 0
     mine = tmp_path / "mine.toml"
     mine.write_text(capsys.readouterr().out)

@@ -130,7 +130,8 @@ def _near_name(name: str) -> str:
     """Return " Did you mean ...?" for a file of nearly this name in the same folder."""
     wanted = Path(name)
     try:
-        names = [entry.name for entry in islice(os.scandir(wanted.parent), _NAMES_SEARCHED)]
+        with os.scandir(wanted.parent) as entries:
+            names = [entry.name for entry in islice(entries, _NAMES_SEARCHED)]
     except (OSError, ValueError):
         return ""
     near = difflib.get_close_matches(wanted.name, names, n=1, cutoff=0.75)

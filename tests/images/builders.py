@@ -75,11 +75,12 @@ def gray_profile(gamma: float) -> bytes:
 
 
 def cmyk_profile(corners: np.ndarray) -> bytes:
-    """Return a profile that is a table of the 16 solid overprints: corners[c, m, y, k] = 8-bit ICC Lab."""
+    """Return a profile on yellowish paper: a table of 16 solid overprints, corners[c, m, y, k] = 8-bit Lab."""
     ramp = bytes(range(256))
     table = struct.pack(">4s4xBBBx9i", b"mft1", 4, 3, 2, *(np.eye(3, dtype=int) * 65536).ravel().tolist())
     table += ramp * 4 + corners.astype(np.uint8).tobytes() + ramp * 3
-    return _profile(b"CMYK", b"prtr", b"Lab ", {b"A2B0": table, b"A2B1": table})
+    paper = struct.pack(">4s4x3i", b"XYZ ", *(round(part * 65536) for part in (0.80, 0.82, 0.70)))
+    return _profile(b"CMYK", b"prtr", b"Lab ", {b"A2B0": table, b"A2B1": table, b"wtpt": paper})
 
 
 def swapped_profile() -> bytes:

@@ -7,6 +7,7 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+import PIL
 import pytest
 from PIL import Image
 
@@ -201,3 +202,13 @@ def test_premultiplied_alpha_is_divided_out(tmp_path: Path) -> None:
     picture = _read(tmp_path, marked)
     assert np.abs(picture.pixels.astype(int) - straight).max() <= 1
     np.testing.assert_array_equal(picture.alpha, np.full((10, 10), alpha))
+
+
+@pytest.mark.skipif(int(PIL.__version__.split(".")[0]) < 13, reason="this Pillow cannot read it")
+def test_premultiplied_alpha_of_gray_is_divided_out(tmp_path: Path) -> None:
+    data = encode(Image.new("LA", (4, 4), (50, 128)), "TIFF")
+    marked = data.replace(struct.pack("<HHII", 338, 3, 1, 2), struct.pack("<HHII", 338, 3, 1, 1))
+    assert marked != data
+    picture = _read(tmp_path, marked)
+    assert np.abs(picture.pixels - 50 * 255 / 128).max() <= 1
+    np.testing.assert_array_equal(picture.alpha, np.full((4, 4), 128))

@@ -96,6 +96,12 @@ def test_a_missing_file_names_one_like_it(tmp_path: Path) -> None:
     assert "no such file" in _message(tmp_path / "no" / "such" / "folder.png")
 
 
+def test_a_missing_file_in_a_large_folder(tmp_path: Path) -> None:
+    for number in range(2100):
+        (tmp_path / f"{number:05}.jpg").touch()
+    assert "no such file" in _message(tmp_path / "zebra.tif")
+
+
 def test_what_is_no_file_or_no_picture_is_named(tmp_path: Path) -> None:
     assert "is a directory" in _message(tmp_path)
     (tmp_path / "empty.jpg").touch()
