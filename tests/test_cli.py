@@ -1,9 +1,12 @@
 """The command line: what it prints, what it writes, how it ends."""
 
+import io
 import json
+import struct
 import subprocess
 import sys
 import time
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -119,39 +122,44 @@ def test_a_start_image_is_where_it_starts(stylize, tmp_path):
     assert np.abs(picture - (250, 0, 0)).max() < 20
 
 
-def broken(tmp_path):
-    """Files that are no pictures, by name."""
-    jpeg = Path(PHOTO).read_bytes()
-    made = {"empty.jpg": b"", "truncated.jpg": jpeg[: len(jpeg) // 2], "text.jpg": b"not a picture\n" * 20}
-    for name, data in made.items():
-        (tmp_path / name).write_bytes(data)
-    Image.new("RGB", (1, 1)).save(tmp_path / "one.png")
-    Image.new("L", (20_000, 1)).save(tmp_path / "line.png")
-    Image.new("1", (40_000, 40_000)).save(tmp_path / "bomb.png")
-    (tmp_path / "folder.jpg").mkdir()
-    return [*made, "one.png", "line.png", "bomb.png", "folder.jpg", "missing.jpg"]
+def bomb():
+    """A PNG of a few hundred bytes that claims to be 40000x40000 pixels; its header is checked before its body."""
+    header = struct.pack(">IIBBBBB", 40_000, 40_000, 8, 2, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(bytes(100))), (b"IEND", b"")]
+    body = (
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(body)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "empty.jpg",
-        "truncated.jpg",
-        "text.jpg",
-        "one.png",
-        "line.png",
-        "bomb.png",
-        "folder.jpg",
-        "missing.jpg",
-    ],
-)
+def png(size):
+    buffer = io.BytesIO()
+    Image.new("L", size).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+BROKEN = {
+    "empty.jpg": b"",
+    "truncated.jpg": Path(PHOTO).read_bytes()[:40_000],
+    "text.jpg": b"not a picture\n" * 20,
+    "one.png": png((1, 1)),
+    "line.png": png((20_000, 1)),
+    "bomb.png": bomb(),
+}
+
+
+@pytest.mark.parametrize("name", [*BROKEN, "folder.jpg", "missing.jpg"])
 @pytest.mark.parametrize("place", ["content", "style"])
 def test_a_bad_picture_ends_in_one_clear_line(stylize, tmp_path, name, place):
-    assert name in broken(tmp_path)
     bad = tmp_path / name
+    if name in BROKEN:
+        bad.write_bytes(BROKEN[name])
+    elif name == "folder.jpg":
+        bad.mkdir()
     code, out, err = stylize(*((bad, STYLE) if place == "content" else (PHOTO, bad)), *QUICK)
     assert code == 1 and out == ""
-    assert one_line(err), err
+    assert one_line(err) and name in err, err
     assert not (tmp_path / "out.png").exists()
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from gluon_nst.parameters.ndarray_file import serialize_ndarrays
 from gluon_nst.parameters.names import FEATURE_INDICES, take_convolutions
+from gluon_nst.parameters.ndarray_file import serialize_ndarrays
 from gluon_nst.parameters.record import ParametersRecord, record_path
 
 WEIGHTS = Path(__file__).resolve().parent.parent / "gluon_nst" / "weights"
