@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gluon_nst.errors import ImageSizeError
 from gluon_nst.features import VGGFeatures
 from gluon_nst.images.geometry import fit_longer_side, resize
 from gluon_nst.objective import style_targets
 from gluon_nst.preprocessing import PIXEL_UNITS, preprocess
 from gluon_nst.pyramid import Scale
 from gluon_nst.recipe import Recipe
+from gluon_nst.vgg_layers import MIN_SIDE
 
 __all__ = ["StyleTargets"]
 
@@ -61,4 +63,10 @@ class StyleTargets:
         if self._recipe.style_fit == "stretch":
             return scale.height, scale.width
         longer = max(1, round(scale.longer_side * self._recipe.style_scale))
-        return fit_longer_side(style.shape[0], style.shape[1], longer)
+        height, width = fit_longer_side(style.shape[0], style.shape[1], longer)
+        if min(height, width) < MIN_SIDE:
+            raise ImageSizeError(
+                f"a style image becomes {width}x{height} pixels beside a content of {scale.width}x{scale.height}; "
+                f"no side may be below {MIN_SIDE}. Use a larger style_scale or size."
+            )
+        return height, width

@@ -58,7 +58,7 @@ def write_keras_file(path):
 def made_small(command):
     words = command.split()
     if words[:2] in (["gluon-nst", "stylize"], ["gluon-nst", "batch"]):
-        return f"{command} --size 32 --steps 1"
+        return f"{command} --size 64 --steps 1"
     return command
 
 

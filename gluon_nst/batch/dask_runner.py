@@ -7,6 +7,7 @@ scheduler's memory does not grow with the collection.
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any
@@ -52,6 +53,7 @@ def local_client(workers: int) -> Iterator[Client]:
             processes=True,
             host="127.0.0.1",
             dashboard_address=None,
+            silence_logs=logging.CRITICAL,  # what fails is said once, in the job's result
             env=threads,
         ) as cluster,
         Client(cluster) as client,
