@@ -4,7 +4,7 @@
 # PYTHON=... chooses the interpreter, EXTRA=cu112 the GPU build of MXNet.
 
 EXTRA ?= cpu
-VENV := .venv
+VENV ?= .venv
 BIN := $(VENV)/bin
 
 # The first interpreter that runs and is of a supported version; 3.11 first.
@@ -12,7 +12,7 @@ CANDIDATES := $(PYTHON) python3.11 python3.12 python3.10 python3 python
 SUPPORTED := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))
 FOUND = $(firstword $(foreach p,$(CANDIDATES),$(shell $(p) -c '$(SUPPORTED)' >/dev/null 2>&1 && echo $(p))))
 
-.PHONY: demo test lint clean
+.PHONY: demo test test-pythons lint clean
 
 demo: $(VENV)/ready
 	$(BIN)/gluon-nst stylize data/photos/temple.jpg data/styles/night_lanterns.jpg --size 384 -o out/temple.png
@@ -21,6 +21,15 @@ demo: $(VENV)/ready
 
 test: $(VENV)/ready-test lint
 	$(BIN)/python -m pytest
+
+# The same tests on every supported Python that is at hand, each in an environment of its own.
+PYTHONS ?= python3.10 python3.11 python3.12
+test-pythons:
+	for p in $(PYTHONS); do \
+	  if $$p -c '$(SUPPORTED)' >/dev/null 2>&1; then \
+	    $(MAKE) test PYTHON=$$p VENV=.venv-$$(basename $$p) || exit 1; \
+	  else echo "$$p is not at hand: not tested"; fi; \
+	done
 
 lint: $(VENV)/ready-test
 	$(BIN)/ruff check .
@@ -39,4 +48,4 @@ $(VENV)/ready-test: $(VENV)/ready
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist out *.egg-info
+	rm -rf .venv .venv-* build dist out *.egg-info

@@ -53,7 +53,9 @@ class Judge:
 
     def content_distance(self, picture, content, divisor):
         height, width = picture.shape[0] // divisor, picture.shape[1] // divisor
-        made, wanted = (self.features(resize(each, height, width))[CONTENT_LAYER] for each in (picture, content))
+        made, wanted = (
+            self.features(resize(each, height, width))[CONTENT_LAYER] for each in (picture, content)
+        )
         return relative(made, wanted)
 
 
@@ -82,7 +84,9 @@ def fine_noise(picture, content):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("content")
     parser.add_argument("style")
     parser.add_argument("-o", "--output", type=Path, default=Path("out/house_recipe"))
