@@ -40,6 +40,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "style_loss": ("mean", "relative", "layer-size", "image-size"),
     "tv_loss": ("absolute", "squared", "power"),
     "pixel_units": ("imagenet", "unit", "caffe"),
+    "content_colors": ("own", "style"),
     "init": ("content", "uniform", "normal", "image"),
     "optimizer": ("adam", "lbfgs", "normalized-gd"),
     "schedule": SCHEDULES,
@@ -120,6 +121,8 @@ class Recipe:
     style_fit, style_scale
         "aspect": the style image's longer side is `style_scale` times the content's; "stretch": it takes
         the content's shape.
+    content_colors
+        "own", or "style": bring the content's colors to the mean and covariance of the style's before all else.
     original_colors
         Keep the content's colors: only the luminance is stylized.
     """
@@ -166,6 +169,7 @@ class Recipe:
     carry_moments: bool
     style_fit: str
     style_scale: float
+    content_colors: str
     original_colors: bool
 
     def replace(self, **changes: object) -> Recipe:

@@ -21,6 +21,7 @@ from gluon_nst.errors import ImageSizeError, UsageError
 from gluon_nst.features import VGGFeatures
 from gluon_nst.images.color import original_colors
 from gluon_nst.images.geometry import resize
+from gluon_nst.images.palette import match_palette
 from gluon_nst.memory import check_memory
 from gluon_nst.objective import StyleTransferObjective, content_targets
 from gluon_nst.optimize import REPORT_EVERY, Losses, Outcome, Settings, StepObserver, optimize
@@ -64,8 +65,9 @@ class Stylized:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Work:
-    """One chunk on its way through the scales."""
+    """One chunk on its way through the scales; `contents` may be recolored, `photographs` never are."""
 
+    photographs: Sequence[Pixels]
     contents: Sequence[Pixels]
     styles: Sequence[Pixels]
     blend: Sequence[float]
@@ -163,13 +165,22 @@ class Stylizer:
             If the loss stops being a number.
         """
         scales = pyramid(self.recipe, *working_shape(self.recipe, *_one_shape(contents)))
-        work = _Work(contents, styles, _normalized(blend, len(styles)), starts, scales, observe, every)
+        weights = _normalized(blend, len(styles))
+        recolored = self._recolored(contents, styles, weights)
+        work = _Work(contents, recolored, styles, weights, starts, scales, observe, every)
         if (self.recipe.init == "image") != (starts is not None):
             raise UsageError('a start image and init = "image" go together; give both or neither.')
         # A line search chooses one step length for all that it sees, so under L-BFGS each image runs alone.
         parts = _one_by_one(work) if self.recipe.optimizer == "lbfgs" else [work]
         with translate_errors():
             return [stylized for part in parts for stylized in self._run(part)]
+
+    def _recolored(
+        self, contents: Sequence[Pixels], styles: Sequence[Pixels], blend: Sequence[float]
+    ) -> Sequence[Pixels]:
+        if self.recipe.content_colors == "own":
+            return contents
+        return [match_palette(content, styles, blend) for content in contents]
 
     def _run(self, work: _Work) -> list[Stylized]:
         """Take a chunk through all scales."""
@@ -186,7 +197,7 @@ class Stylizer:
             image, state = outcome.image, outcome.state
             for n, points in enumerate(losses):
                 points.extend(_loss_point(index + 1, step, read, n) for step, read in outcome.history)
-        pictures = self._finish(image.asnumpy(), work.contents)
+        pictures = self._finish(image.asnumpy(), work.photographs)
         seconds, steps = time.perf_counter() - began, sum(scale.steps for scale in work.scales)
         return [
             Stylized(picture, tuple(points), steps, seconds, "steps", self.device, self.precision)
@@ -219,13 +230,13 @@ class Stylizer:
         names = [field.name for field in dataclasses.fields(Settings) if field.name not in own]
         return Settings(**own, **{name: getattr(self.recipe, name) for name in names})
 
-    def _finish(self, image: NDArray[np.float32], contents: Sequence[Pixels]) -> list[Pixels]:
+    def _finish(self, image: NDArray[np.float32], photographs: Sequence[Pixels]) -> list[Pixels]:
         pictures = deprocess(image, self._units)
         if not self.recipe.original_colors:
             return pictures
         return [
-            original_colors(picture, resize(content, *picture.shape[:2]))
-            for picture, content in zip(pictures, contents, strict=True)
+            original_colors(picture, resize(photograph, *picture.shape[:2]))
+            for picture, photograph in zip(pictures, photographs, strict=True)
         ]
 
     def _watch(self, work: _Work, index: int) -> StepObserver:
@@ -239,7 +250,7 @@ class Stylizer:
                 index + 1, len(scales), scale.height, scale.width, step, scale.steps, done / sum(pixel_steps),
                 {term: float(losses[term].mean()) for term in TERMS},
             )  # fmt: skip
-            work.observe(progress, lambda: self._finish(image().asnumpy(), work.contents))
+            work.observe(progress, lambda: self._finish(image().asnumpy(), work.photographs))
 
         return watch
 
@@ -268,8 +279,8 @@ def _normalized(blend: Sequence[float] | None, count: int) -> list[float]:
 def _one_by_one(work: _Work) -> list[_Work]:
     starts = [None] * len(work.contents) if work.starts is None else [[start] for start in work.starts]
     return [
-        dataclasses.replace(work, contents=[content], starts=start)
-        for content, start in zip(work.contents, starts, strict=True)
+        dataclasses.replace(work, photographs=[photograph], contents=[content], starts=start)
+        for photograph, content, start in zip(work.photographs, work.contents, starts, strict=True)
     ]
 
 
