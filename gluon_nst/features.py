@@ -76,6 +76,7 @@ class VGGFeatures(gluon.HybridBlock):  # type: ignore[misc]
             if name in wanted
         )
         self._pooling, self._padding = pooling, padding
+        _check_shapes(arrays, self.convolutions, network)
         for conv in self.convolutions:
             for part in ("weight", "bias"):
                 self._freeze(f"{conv}_{part}", _array(arrays, conv, part, network), context)
@@ -146,6 +147,21 @@ def _array(
             f"the parameters hold no {name}, which {network} needs; they are of another network."
         )
     return arrays[name]
+
+
+def _check_shapes(
+    arrays: Mapping[str, NDArray[np.float32]], convolutions: Sequence[str], network: str
+) -> None:
+    """Raise ParametersError where a convolution does not fit the one before it."""
+    before = 3
+    for conv in convolutions:
+        weight, bias = (_array(arrays, conv, part, network) for part in ("weight", "bias"))
+        if bias.ndim != 1 or weight.shape != (len(bias), before, 3, 3):
+            raise ParametersError(
+                f"{conv}.weight is {weight.shape} and {conv}.bias {bias.shape}; {network} needs (out, {before}, 3, 3) "
+                "and (out,). The parameters are damaged or of another network."
+            )
+        before = len(bias)
 
 
 def _check_size(shape: tuple[int, ...]) -> None:

@@ -60,7 +60,8 @@ class StyleTransferObjective:
             features = dict(zip(self._network.names, self._network.record(generated()), strict=True))
         heads: dict[str, Any] = {}
         losses = {"content": self._content(features, heads), "style": self._style(features, heads, image)}
-        autograd.backward([features[layer] for layer in heads], head_grads=list(heads.values()))
+        if heads:
+            autograd.backward([features[layer] for layer in heads], head_grads=list(heads.values()))
         losses["tv"], gradient = self._variation(image, generated.gradient)
         losses["total"] = losses["content"] + losses["style"] + losses["tv"]
         return Evaluation(losses, gradient)

@@ -6,6 +6,7 @@ step and run are apart, so that a caller can drive single steps.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -168,19 +169,32 @@ class _Watch:
         self.history: list[tuple[int, Losses]] = []
         self._generated, self._steps, self._every, self._observe = generated, steps, every, observe
 
-    def __call__(self, step: int, losses: Mapping[str, Any]) -> None:
+    def __call__(self, step: int, evaluation: Evaluation) -> None:
         """Take note of the losses that step number `step` (from 1) began with."""
         if step != 1 and step % self._every and step != self._steps:
             return
-        read = {term: value.asnumpy().astype(np.float64) for term, value in losses.items()}
+        read = {term: value.asnumpy().astype(np.float64) for term, value in evaluation.losses.items()}
+        # Not the losses alone: oneDNN's ReLU and max pooling make numbers of NaN again.
+        _check_finite(evaluation.gradient, step)
+        _check_finite(self._generated.image.data(), step)
         if not np.isfinite(read["total"]).all():
-            raise DivergedError(
-                f"the loss was no number any more at step {step}: the optimisation diverged. Use a lower "
-                "learning_rate or smaller weights."
-            )
+            raise _diverged(step)
         self.history.append((step, read))
         if self._observe is not None:
             self._observe(step, read, self._generated.image.data)
+
+
+def _check_finite(array: Any, step: int) -> None:
+    """Raise DivergedError unless all is finite; a sum tells."""
+    if not np.isfinite(array.sum().asscalar()):
+        raise _diverged(step)
+
+
+def _diverged(step: int) -> DivergedError:
+    return DivergedError(
+        f"the loss was no number any more at step {step}: the optimisation diverged. Use a lower "
+        "learning_rate or smaller weights."
+    )
 
 
 def _run_first_order(
@@ -196,7 +210,7 @@ def _run_first_order(
     average = nd.zeros_like(image) if settings.average else None
     for step in range(settings.steps):
         evaluation = objective(generated)
-        watch(step + 1, evaluation.losses)
+        watch(step + 1, evaluation)
         rate = learning_rate(
             step, settings.steps, settings.learning_rate,
             schedule=settings.schedule, every=settings.decay_every, factor=settings.decay_factor,
@@ -212,7 +226,14 @@ def _run_first_order(
     if average is not None and settings.steps:
         # Corrected for the zeros that the average started from, as Adam corrects its moments.
         image = average / (1 - settings.average**settings.steps)
-    return Outcome(image, state, watch.history)
+    _check_finite(image, settings.steps)
+    # Clipping makes a pixel of a NaN again; the moments keep it.
+    _check_finite(state.mean, settings.steps)
+    return Outcome(image, state if settings.optimizer == "adam" else None, watch.history)
+
+
+class _Spent(Exception):  # noqa: N818
+    """All evaluations are used up, maybe within a line search."""
 
 
 def _run_lbfgs(objective: Objective, generated: GeneratedImage, settings: Settings, watch: _Watch) -> None:
@@ -224,17 +245,26 @@ def _run_lbfgs(objective: Objective, generated: GeneratedImage, settings: Settin
 
     def evaluate(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         nonlocal evaluations
+        if evaluations == settings.steps:
+            raise _Spent
         generated.image.set_data(to_ndarray(flat.reshape(shape), ctx=image.context))
         losses, gradient = objective(generated)
         evaluations += 1
-        watch(evaluations, losses)
+        watch(evaluations, Evaluation(losses, gradient))
         return float(losses["total"].asscalar()), gradient.asnumpy().ravel().astype(np.float64)
 
     flat = image.asnumpy().ravel().astype(np.float64)
+
+    def accept(point: NDArray[np.float64]) -> None:
+        nonlocal flat
+        flat = point.copy()
+
     while evaluations < settings.steps:
         budget = min(settings.lbfgs_round, settings.steps - evaluations)
         before = evaluations
-        flat, _, _ = fmin_l_bfgs_b(evaluate, flat, maxfun=budget, m=settings.lbfgs_history)
+        with contextlib.suppress(_Spent):
+            # SciPy stops after the step in which maxfun is exceeded.
+            fmin_l_bfgs_b(evaluate, flat, maxfun=budget - 1, m=settings.lbfgs_history, callback=accept)
         if evaluations - before < min(budget, 3):
             break  # converged: a fresh round would stop where it starts
     generated.image.set_data(to_ndarray(flat.reshape(shape), ctx=image.context))

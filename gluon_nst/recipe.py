@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 import json
 import math
+import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -263,10 +264,11 @@ def _word(name: str, value: str) -> str:
 
 def _number(name: str, value: Any, *, whole: bool) -> float | int:
     wanted = "a whole number" if whole else "a number"
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or (whole and value != int(value)):
+    fractional = whole and isinstance(value, float) and not value.is_integer()
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or fractional:
         raise RecipeError(f"{name} is {value!r}; it takes {wanted}.")
     low, high = _RANGES.get(name, (-math.inf, math.inf))
-    if not (low <= value <= high and math.isfinite(value)):
+    if not (low <= value <= high and abs(value) <= sys.float_info.max):
         bounds = f"from {low:g} to {high:g}" if math.isfinite(high) else f"of {low:g} or more"
         raise RecipeError(f"{name} is {value!r}; it takes {wanted} {bounds}.")
     return int(value) if whole else float(value)
@@ -296,12 +298,18 @@ def _check_together(recipe: Recipe) -> None:
             raise RecipeError(f"the weight of layer {layer} is {weight:g}; it takes a number of 0 or more.")
     if not recipe.content_layers and not recipe.style_layers:
         raise RecipeError("content_layers and style_layers are both empty; name at least one layer.")
+    if not any(weight for _, weight in (*recipe.content_layers, *recipe.style_layers)):
+        raise RecipeError(
+            "every layer of content_layers and style_layers has the weight 0; raise one of them."
+        )
     if recipe.shape and (len(recipe.shape) != 2 or min(recipe.shape) < 16):
         raise RecipeError(f"shape is {list(recipe.shape)}; it takes [height, width] of 16 or more, or [].")
     if recipe.init in ("uniform", "normal") and len(recipe.init_range) != 2:
         raise RecipeError(
             f"init_range is {list(recipe.init_range)}; init = {recipe.init!r} takes two numbers."
         )
+    if recipe.init == "normal" and recipe.init_range[1] < 0:
+        raise RecipeError(f"init_range is {list(recipe.init_range)}; a deviation cannot be below 0.")
     if recipe.gram == "raw" and recipe.style_fit != "stretch":
         raise RecipeError(
             'gram = "raw" sums over pixels, so the style image must have the content\'s shape: '

@@ -7,6 +7,7 @@ style pictures are kept.
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -20,7 +21,7 @@ from gluon_nst.backend import to_ndarray, translate_errors
 from gluon_nst.errors import ImageSizeError, UsageError
 from gluon_nst.features import VGGFeatures
 from gluon_nst.images.color import original_colors
-from gluon_nst.images.geometry import resize
+from gluon_nst.images.geometry import fit_longer_side, resize
 from gluon_nst.images.palette import match_palette
 from gluon_nst.memory import check_memory
 from gluon_nst.objective import StyleTransferObjective, content_targets
@@ -36,6 +37,9 @@ from gluon_nst.targets import StyleTargets
 __all__ = ["Stylized", "Stylizer"]
 
 Pixels = NDArray[np.uint8]
+
+# Longer side at which a style's palette is taken: 200,000 pixels settle a mean and a covariance.
+_PALETTE_SIDE = 512
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -75,6 +79,8 @@ class _Work:
     scales: Sequence[Scale]
     observe: Observer
     every: int
+    part: int = 0
+    parts: int = 1
 
 
 class Stylizer:
@@ -166,21 +172,26 @@ class Stylizer:
         """
         scales = pyramid(self.recipe, *working_shape(self.recipe, *_one_shape(contents)))
         weights = _normalized(blend, len(styles))
-        recolored = self._recolored(contents, styles, weights)
+        recolored = self._recolored(contents, styles, weights, scales[-1])
         work = _Work(contents, recolored, styles, weights, starts, scales, observe, every)
         if (self.recipe.init == "image") != (starts is not None):
             raise UsageError('a start image and init = "image" go together; give both or neither.')
+        if starts is not None and len(starts) != len(contents):
+            raise UsageError(f"{len(contents)} contents came with {len(starts)} start images; give each one.")
         # A line search chooses one step length for all that it sees, so under L-BFGS each image runs alone.
         parts = _one_by_one(work) if self.recipe.optimizer == "lbfgs" else [work]
         with translate_errors():
             return [stylized for part in parts for stylized in self._run(part)]
 
     def _recolored(
-        self, contents: Sequence[Pixels], styles: Sequence[Pixels], blend: Sequence[float]
+        self, contents: Sequence[Pixels], styles: Sequence[Pixels], blend: Sequence[float], scale: Scale
     ) -> Sequence[Pixels]:
         if self.recipe.content_colors == "own":
             return contents
-        return [match_palette(content, styles, blend) for content in contents]
+        small = [_at_most(style, _PALETTE_SIDE) for style in styles]
+        return [
+            match_palette(resize(content, scale.height, scale.width), small, blend) for content in contents
+        ]
 
     def _run(self, work: _Work) -> list[Stylized]:
         """Take a chunk through all scales."""
@@ -220,7 +231,7 @@ class Stylizer:
         scale = work.scales[0]
         if self.recipe.init in ("content", "image"):
             return self._preprocess(work.contents if work.starts is None else work.starts, scale)
-        images = [noise(self.recipe, content, scale) for content in work.contents]
+        images = [noise(self.recipe, photograph, scale) for photograph in work.photographs]
         return to_ndarray(np.stack(images), ctx=self._context)
 
     def _settings(self, scale: Scale) -> Settings:
@@ -244,10 +255,13 @@ class Stylizer:
         scale, scales = work.scales[index], work.scales
         pixel_steps = [each.steps * each.height * each.width for each in scales]
 
+        def fraction(done: int) -> float:
+            return (work.part + done / sum(pixel_steps)) / work.parts
+
         def watch(step: int, losses: Losses, image: Callable[[], Any]) -> None:
             done = sum(pixel_steps[:index]) + step * scale.height * scale.width
             progress = Progress(
-                index + 1, len(scales), scale.height, scale.width, step, scale.steps, done / sum(pixel_steps),
+                index + 1, len(scales), scale.height, scale.width, step, scale.steps, fraction(done),
                 {term: float(losses[term].mean()) for term in TERMS},
             )  # fmt: skip
             work.observe(progress, lambda: self._finish(image().asnumpy(), work.photographs))
@@ -261,14 +275,22 @@ def _one_shape(contents: Sequence[Pixels]) -> tuple[int, int]:
         raise ImageSizeError(
             f"content pictures of one call must have one shape; these have {sorted(shapes)}."
         )
-    height, width, _ = shapes.pop()
-    return height, width
+    shape = shapes.pop()
+    if len(shape) != 3 or shape[2] != 3:
+        raise UsageError(f"a picture of shape {shape} was given; pictures are (height, width, 3), RGB.")
+    return shape[0], shape[1]
+
+
+def _at_most(picture: Pixels, longer_side: int) -> Pixels:
+    """Return the picture, made smaller if its longer side is above a bound."""
+    height, width = picture.shape[:2]
+    return resize(picture, *fit_longer_side(height, width, min(longer_side, max(height, width))))
 
 
 def _normalized(blend: Sequence[float] | None, count: int) -> list[float]:
     """Return the weights of the styles, divided by their sum."""
     weights = [1.0] * count if blend is None else list(blend)
-    if not count or len(weights) != count or min(weights) < 0 or not sum(weights):
+    if not count or len(weights) != count or min(weights) < 0 or not 0 < sum(weights) < math.inf:
         raise UsageError(
             f"{count} style images came with the blend weights {weights}; give each one weight of 0 or more, "
             "not all 0, and at least one style image."
@@ -279,8 +301,12 @@ def _normalized(blend: Sequence[float] | None, count: int) -> list[float]:
 def _one_by_one(work: _Work) -> list[_Work]:
     starts = [None] * len(work.contents) if work.starts is None else [[start] for start in work.starts]
     return [
-        dataclasses.replace(work, photographs=[photograph], contents=[content], starts=start)
-        for photograph, content, start in zip(work.photographs, work.contents, starts, strict=True)
+        dataclasses.replace(
+            work, photographs=[photograph], contents=[content], starts=start, part=part, parts=len(starts)
+        )
+        for part, (photograph, content, start) in enumerate(
+            zip(work.photographs, work.contents, starts, strict=True)
+        )
     ]
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import pytest
+import os
 
-
-def pytest_configure(config: pytest.Config) -> None:
-    # mxnet.nd.array() looks at scipy.sparse.csr at every call; see test_backend.py.
-    config.addinivalue_line("filterwarnings", "ignore:Please import `csr_matrix`:DeprecationWarning")
+# The images are so small that threads cost more than they bring, and on a busy machine far more.
+os.environ.setdefault("OMP_NUM_THREADS", "1")

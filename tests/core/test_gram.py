@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import gluon_nst.gram
-from gluon_nst.backend import autograd, nd
+from gluon_nst.backend import autograd, nd, to_ndarray
 from gluon_nst.gram import gram_matrix, gram_product
 from tests.core.narrow import relative
 
@@ -62,7 +62,7 @@ def numpy_product(matrices: np.ndarray, features: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_gram_matrix(shape):
     features = features_of(shape)
-    found = gram_matrix(nd.array(features))
+    found = gram_matrix(to_ndarray(features))
     assert found.shape == (shape[0], shape[1], shape[1])
     assert found.dtype == np.float32
     assert relative(found.asnumpy(), numpy_gram(features)) < 1e-6
@@ -71,7 +71,7 @@ def test_gram_matrix(shape):
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_gram_product(shape):
     features, matrices = features_of(shape), symmetric(*shape[:2])
-    found = gram_product(nd.array(matrices), nd.array(features))
+    found = gram_product(to_ndarray(matrices), to_ndarray(features))
     assert found.shape == shape
     assert relative(found.asnumpy(), numpy_product(matrices, features)) < 1e-6
 
@@ -79,14 +79,14 @@ def test_gram_product(shape):
 @pytest.mark.parametrize("shape", [(1, 64, 16, 20), (2, 96, 9, 30), (1, 256, 16, 16)], ids=str)
 def test_both_ways_give_the_same(way, shape):
     features, matrices = features_of(shape), symmetric(*shape[:2])
-    assert relative(gram_matrix(nd.array(features)).asnumpy(), numpy_gram(features)) < 1e-6
-    product = gram_product(nd.array(matrices), nd.array(features))
+    assert relative(gram_matrix(to_ndarray(features)).asnumpy(), numpy_gram(features)) < 1e-6
+    product = gram_product(to_ndarray(matrices), to_ndarray(features))
     assert relative(product.asnumpy(), numpy_product(matrices, features)) < 1e-6
 
 
 def test_the_gram_matrix_is_symmetric_with_squares_on_its_diagonal(way):
     features = features_of((1, 32, 20, 20))
-    gram = gram_matrix(nd.array(features)).asnumpy()[0]
+    gram = gram_matrix(to_ndarray(features)).asnumpy()[0]
     np.testing.assert_allclose(gram, gram.T, rtol=1e-6)
     np.testing.assert_allclose(np.diag(gram), (features[0].astype(float) ** 2).sum((1, 2)), rtol=1e-5)
 
@@ -102,14 +102,14 @@ def test_zeros_give_zeros(way):
 
 def test_the_identity_gives_the_features_back(way):
     features = features_of((2, 6, 18, 20))
-    identity = nd.array(np.broadcast_to(np.eye(6, dtype=np.float32), (2, 6, 6)))
-    np.testing.assert_allclose(gram_product(identity, nd.array(features)).asnumpy(), features, rtol=1e-6)
+    identity = to_ndarray(np.broadcast_to(np.eye(6, dtype=np.float32), (2, 6, 6)))
+    np.testing.assert_allclose(gram_product(identity, to_ndarray(features)).asnumpy(), features, rtol=1e-6)
 
 
 def test_each_image_has_its_own_matrix(way):
     features, matrices = features_of((3, 6, 17, 19)), symmetric(3, 6)
-    grams = gram_matrix(nd.array(features)).asnumpy()
-    products = gram_product(nd.array(matrices), nd.array(features)).asnumpy()
+    grams = gram_matrix(to_ndarray(features)).asnumpy()
+    products = gram_product(to_ndarray(matrices), to_ndarray(features)).asnumpy()
     for n in range(3):
         one = features[n : n + 1]
         assert relative(grams[n : n + 1], numpy_gram(one)) < 1e-6
@@ -118,28 +118,28 @@ def test_each_image_has_its_own_matrix(way):
 
 def test_the_product_is_half_the_gradient():
     features, matrices = features_of((2, 7, 20, 21)), symmetric(2, 7)
-    variable = nd.array(features)
+    variable = to_ndarray(features)
     variable.attach_grad()
     with autograd.record():
         flat = variable.reshape((2, 7, -1))
-        weighted = (nd.array(matrices) * nd.batch_dot(flat, flat, transpose_b=True)).sum()
+        weighted = (to_ndarray(matrices) * nd.batch_dot(flat, flat, transpose_b=True)).sum()
     weighted.backward()
-    product = gram_product(nd.array(matrices), nd.array(features)).asnumpy()
+    product = gram_product(to_ndarray(matrices), to_ndarray(features)).asnumpy()
     assert relative(2 * product, variable.grad.asnumpy()) < 1e-6
 
 
 def test_the_mode_of_the_caller_does_not_matter():
     features, matrices = features_of((1, 16, 32, 32)), symmetric(1, 16)
     with autograd.predict_mode():
-        gram = gram_matrix(nd.array(features)).asnumpy()
-        product = gram_product(nd.array(matrices), nd.array(features)).asnumpy()
+        gram = gram_matrix(to_ndarray(features)).asnumpy()
+        product = gram_product(to_ndarray(matrices), to_ndarray(features)).asnumpy()
     assert relative(gram, numpy_gram(features)) < 1e-6
     assert relative(product, numpy_product(matrices, features)) < 1e-6
 
 
 def test_the_features_stay_as_they_are():
     features = features_of((1, 16, 32, 32))
-    given = nd.array(features)
+    given = to_ndarray(features)
     gram_matrix(given)
-    gram_product(nd.array(symmetric(1, 16)), given)
+    gram_product(to_ndarray(symmetric(1, 16)), given)
     np.testing.assert_array_equal(given.asnumpy(), features)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gluon_nst.backend import autograd, nd
+from gluon_nst.backend import autograd, nd, to_ndarray
 from gluon_nst.losses import (
     content_loss,
     gram_divisor,
@@ -78,7 +78,7 @@ def slope(function, x: np.ndarray, direction: np.ndarray, step: float = 1e-5) ->
 
 def by_autograd(loss, x: np.ndarray):
     """Return value and gradient as MXNet's autograd gives them for an expression of NDArrays."""
-    variable = nd.array(x)
+    variable = to_ndarray(x)
     variable.attach_grad()
     with autograd.record():
         value = loss(variable)
@@ -102,7 +102,7 @@ def check(found, autograd_form, plain_form, x: np.ndarray) -> None:
 @pytest.mark.parametrize("kind", CONTENT)
 def test_content_gradient(kind, shape):
     x, t = maps(shape), maps(shape, seed=1)
-    target = nd.array(t)
+    target = to_ndarray(t)
 
     def loss(variable):
         square = (variable - target) ** 2
@@ -111,7 +111,7 @@ def test_content_gradient(kind, shape):
         scale = (target**2).mean(axis=(1, 2, 3)) if kind == "relative" else nd.ones(len(x))
         return square.mean(axis=(1, 2, 3)) / scale
 
-    found = content_loss(nd.array(x), target, kind)
+    found = content_loss(to_ndarray(x), target, kind)
     check(found, loss, lambda image: plain_content(image, t.astype(float), kind), x)
 
 
@@ -122,7 +122,7 @@ def test_style_gradient(kind, gram, shape):
     x = maps(shape)
     count, c, h, w = shape
     t = plain_gram(maps(shape, seed=1).astype(float), gram)
-    target = nd.array(t)
+    target = to_ndarray(t)
     divisor = {"raw": 1, "hw": h * w, "chw": c * h * w}[gram]
 
     def loss(variable):
@@ -135,7 +135,7 @@ def test_style_gradient(kind, gram, shape):
         root = 2.0 * (c * h * w if kind == "layer-size" else 3 * PIXELS)
         return square.sum(axis=(1, 2)) / root**2
 
-    found = style_loss(nd.array(x), target, kind, gram, PIXELS)
+    found = style_loss(to_ndarray(x), target, kind, gram, PIXELS)
     check(found, loss, lambda image: plain_style(image, t, kind, gram), x)
 
 
@@ -152,7 +152,7 @@ def test_total_variation_gradient(kind):
             return (down.abs().mean(axis=(1, 2, 3)) + right.abs().mean(axis=(1, 2, 3))) / 2
         return (down**2).mean(axis=(1, 2, 3)) + (right**2).mean(axis=(1, 2, 3))
 
-    found = total_variation(nd.array(x), kind)
+    found = total_variation(to_ndarray(x), kind)
     check(found, loss, lambda image: plain_variation(image, kind), x)
 
 
@@ -172,7 +172,7 @@ def test_gram_divisors():
 
 
 def test_style_divisors():
-    target = nd.array(np.stack([np.full((3, 3), 2.0), np.full((3, 3), 5.0)]))
+    target = to_ndarray(np.stack([np.full((3, 3), 2.0), np.full((3, 3), 5.0)]))
     found = {kind: style_divisor(kind, target, 10, 100).asnumpy().tolist() for kind in STYLE}
     assert found == {
         "mean": [9],
@@ -183,7 +183,7 @@ def test_style_divisors():
 
 
 def test_content_of_a_known_difference():
-    target = nd.array(maps((2, 3, 4, 5)))
+    target = to_ndarray(maps((2, 3, 4, 5)))
     expected = {"sum": 4 * 60, "mean": 4}
     for kind, number in expected.items():
         value, gradient = content_loss(target + 2, target, kind)
@@ -193,7 +193,7 @@ def test_content_of_a_known_difference():
 
 @pytest.mark.parametrize("kind", CONTENT)
 def test_content_at_its_target_is_zero(kind):
-    target = nd.array(maps((2, 3, 4, 5)))
+    target = to_ndarray(maps((2, 3, 4, 5)))
     value, gradient = content_loss(target, target, kind)
     assert not value.asnumpy().any()
     assert not gradient.asnumpy().any()
@@ -202,7 +202,7 @@ def test_content_at_its_target_is_zero(kind):
 @pytest.mark.parametrize("gram", GRAM)
 @pytest.mark.parametrize("kind", STYLE)
 def test_style_at_its_target_is_zero(kind, gram):
-    features = nd.array(maps((2, 3, 20, 20)))
+    features = to_ndarray(maps((2, 3, 20, 20)))
     value, gradient = style_loss(features, normalized_gram(features, gram), kind, gram, PIXELS)
     assert not value.asnumpy().any()
     assert not gradient.asnumpy().any()
@@ -210,17 +210,17 @@ def test_style_at_its_target_is_zero(kind, gram):
 
 def test_a_relative_loss_of_zeros_is_one():
     features = maps((2, 3, 20, 20))
-    content, _ = content_loss(nd.zeros(features.shape), nd.array(features), "relative")
+    content, _ = content_loss(nd.zeros(features.shape), to_ndarray(features), "relative")
     np.testing.assert_allclose(content.asnumpy(), 1, rtol=1e-6)
     for gram in GRAM:
-        target = normalized_gram(nd.array(features), gram)
+        target = normalized_gram(to_ndarray(features), gram)
         style, gradient = style_loss(nd.zeros(features.shape), target, "relative", gram, PIXELS)
         np.testing.assert_allclose(style.asnumpy(), 1, rtol=1e-6)
         assert not gradient.asnumpy().any()
 
 
 def test_relative_losses_stay_finite_on_a_target_of_zeros():
-    features, zeros = nd.array(maps((1, 3, 4, 4))), nd.zeros((1, 3, 4, 4))
+    features, zeros = to_ndarray(maps((1, 3, 4, 4))), nd.zeros((1, 3, 4, 4))
     for value, gradient in (
         content_loss(features, zeros, "relative"),
         style_loss(features, nd.zeros((1, 3, 3)), "relative", "hw", PIXELS),
@@ -258,7 +258,7 @@ def checkerboard(h: int, w: int) -> np.ndarray:
     ("kind", "expected"), [("absolute", 1), ("squared", 2), ("power", 2**1.25 * 3 * 7 * 8)]
 )
 def test_variation_of_a_checkerboard(kind, expected):
-    value, _ = total_variation(nd.array(checkerboard(8, 9)), kind)
+    value, _ = total_variation(to_ndarray(checkerboard(8, 9)), kind)
     np.testing.assert_allclose(value.asnumpy(), expected, rtol=1e-6)
 
 
@@ -269,7 +269,7 @@ def test_variation_of_a_checkerboard(kind, expected):
 def test_variation_of_a_ramp(kind, expected, axis):
     ramp = np.arange(8 if axis == 2 else 9, dtype=np.float32) * 0.25
     image = np.broadcast_to(ramp[:, None] if axis == 2 else ramp, (2, 3, 8, 9))
-    value, _ = total_variation(nd.array(image), kind)
+    value, _ = total_variation(to_ndarray(image), kind)
     np.testing.assert_allclose(value.asnumpy(), expected, rtol=1e-6)
 
 
@@ -283,7 +283,7 @@ def test_variation_of_one_color_is_zero(kind):
 @pytest.mark.parametrize("kind", VARIATION)
 def test_the_gradient_of_variation_moves_no_mean(kind):
     # Adding a constant changes no difference, so the gradient sums to zero.
-    _, gradient = total_variation(nd.array(maps((2, 3, 8, 9))), kind)
+    _, gradient = total_variation(to_ndarray(maps((2, 3, 8, 9))), kind)
     sums, size = gradient.asnumpy().sum((1, 2, 3)), np.abs(gradient.asnumpy()).sum()
     assert np.abs(sums).max() < 1e-5 * size
 
@@ -293,7 +293,7 @@ def test_the_gradient_of_variation_moves_no_mean(kind):
 
 @pytest.mark.parametrize("kind", CONTENT)
 def test_content_of_three_equals_one_by_one(kind):
-    x, t = nd.array(maps((3, 4, 5, 6))), nd.array(maps((3, 4, 5, 6), seed=1))
+    x, t = to_ndarray(maps((3, 4, 5, 6))), to_ndarray(maps((3, 4, 5, 6), seed=1))
     value, gradient = content_loss(x, t, kind)
     for n in range(3):
         one_value, one_gradient = content_loss(x[n : n + 1], t[n : n + 1], kind)
@@ -305,8 +305,8 @@ def test_content_of_three_equals_one_by_one(kind):
 @pytest.mark.parametrize("gram", GRAM)
 @pytest.mark.parametrize("kind", STYLE)
 def test_style_of_three_equals_one_by_one(kind, gram, shared):
-    x = nd.array(maps((3, 4, 17, 18)))
-    target = normalized_gram(nd.array(maps((1 if shared else 3, 4, 9, 9), seed=1)), gram)
+    x = to_ndarray(maps((3, 4, 17, 18)))
+    target = normalized_gram(to_ndarray(maps((1 if shared else 3, 4, 9, 9), seed=1)), gram)
     value, gradient = style_loss(x, target, kind, gram, PIXELS)
     for n in range(3):
         own = target if shared else target[n : n + 1]
@@ -317,7 +317,7 @@ def test_style_of_three_equals_one_by_one(kind, gram, shared):
 
 @pytest.mark.parametrize("kind", VARIATION)
 def test_variation_of_three_equals_one_by_one(kind):
-    x = nd.array(maps((3, 3, 7, 6)))
+    x = to_ndarray(maps((3, 3, 7, 6)))
     value, gradient = total_variation(x, kind)
     for n in range(3):
         one_value, one_gradient = total_variation(x[n : n + 1], kind)
@@ -335,8 +335,8 @@ def tiled(x: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("change", [lambda x: 7 * x, tiled], ids=["times seven", "tiled to double size"])
 def test_relative_content_does_not_depend_on_scale_or_size(change):
     x, t = maps((2, 4, 9, 10)), maps((2, 4, 9, 10), seed=1)
-    before, _ = content_loss(nd.array(x), nd.array(t), "relative")
-    after, _ = content_loss(nd.array(change(x)), nd.array(change(t)), "relative")
+    before, _ = content_loss(to_ndarray(x), to_ndarray(t), "relative")
+    after, _ = content_loss(to_ndarray(change(x)), to_ndarray(change(t)), "relative")
     np.testing.assert_allclose(after.asnumpy(), before.asnumpy(), rtol=1e-5)
 
 
@@ -346,8 +346,8 @@ def test_relative_style_does_not_depend_on_scale_or_size(gram, change):
     x, s = maps((2, 4, 9, 10)), maps((1, 4, 12, 13), seed=1)
 
     def loss(features, style):
-        target = normalized_gram(nd.array(style), gram)
-        return style_loss(nd.array(features), target, "relative", gram, PIXELS)[0].asnumpy()
+        target = normalized_gram(to_ndarray(style), gram)
+        return style_loss(to_ndarray(features), target, "relative", gram, PIXELS)[0].asnumpy()
 
     np.testing.assert_allclose(loss(change(x), change(s)), loss(x, s), rtol=2e-5)
 
@@ -355,13 +355,13 @@ def test_relative_style_does_not_depend_on_scale_or_size(gram, change):
 @pytest.mark.parametrize("gram", ["hw", "chw"])
 def test_divided_gram_matrices_do_not_depend_on_size(gram):
     x = maps((2, 4, 9, 10))
-    small, large = (normalized_gram(nd.array(image), gram).asnumpy() for image in (x, tiled(x)))
+    small, large = (normalized_gram(to_ndarray(image), gram).asnumpy() for image in (x, tiled(x)))
     np.testing.assert_allclose(large, small, rtol=1e-5, atol=1e-6)
 
 
 def test_only_the_relative_forms_are_free_of_scale():
     x, t = maps((1, 4, 9, 10)), maps((1, 4, 9, 10), seed=1)
     for kind, factor in (("sum", 49), ("mean", 49), ("relative", 1)):
-        before, _ = content_loss(nd.array(x), nd.array(t), kind)
-        after, _ = content_loss(nd.array(7 * x), nd.array(7 * t), kind)
+        before, _ = content_loss(to_ndarray(x), to_ndarray(t), kind)
+        after, _ = content_loss(to_ndarray(7 * x), to_ndarray(7 * t), kind)
         assert after.asscalar() / before.asscalar() == pytest.approx(factor, rel=1e-4)

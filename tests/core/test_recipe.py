@@ -63,6 +63,7 @@ OTHER_VALUES = {
     "carry_moments": True,
     "style_fit": "aspect",
     "style_scale": 0.5,
+    "content_colors": "style",
     "original_colors": True,
 }
 """A value for every field that is not the one in d2l, which no tuning will touch."""
@@ -129,8 +130,8 @@ def test_a_recipe_can_travel_and_cannot_change():
         "two\nlines",
         "Größe, 大きさ",
         "",
-        pytest.param("a tab\tand\r\n", marks=pytest.mark.xfail(reason="only newlines are escaped")),
-        pytest.param("\x00\x1b\x7f", marks=pytest.mark.xfail(reason="only newlines are escaped")),
+        "a tab\tand\r\n",
+        "\x00\x1b\x7f",
     ],
     ids=["quotes", "lines", "letters", "empty", "carriage return", "control"],
 )
@@ -155,7 +156,7 @@ def test_there_is_another_value_for_every_field():
 
 @pytest.mark.parametrize("field", field_names())
 def test_the_digest_changes_with_every_field_but_the_name(field):
-    before = load_recipe("d2l")
+    before = load_recipe("d2l", content_layers={"conv4_2": 1.0})  # a layer that both networks have
     after = before.replace(**{field: OTHER_VALUES[field]})
     assert getattr(after, field) != getattr(before, field)
     same = recipe_digest(after) == recipe_digest(before)
@@ -442,18 +443,15 @@ def test_missing_fields_are_named():
 
 @pytest.mark.parametrize("field", ["steps", "decay_every", "seed", "shape"])
 @pytest.mark.parametrize("text", ["inf", "-inf", "nan"])
-@pytest.mark.xfail(reason="int() of it is asked for first", raises=(OverflowError, ValueError))
 def test_numbers_that_are_none_are_refused_where_a_whole_one_is_due(field, text):
     with pytest.raises(RecipeError, match="whole number"):
         override(load_recipe("default"), [f"{field}=[{text}, 16]" if field == "shape" else f"{field}={text}"])
 
 
-@pytest.mark.xfail(reason="math.isfinite() of an int beyond float", raises=OverflowError)
 def test_a_whole_number_beyond_all_bounds_is_refused():
     with pytest.raises(RecipeError, match="content_weight"):
         load_recipe("default", content_weight=10**400)
 
 
-@pytest.mark.xfail(reason="only NumPy finds out, with a ValueError", strict=True)
 def test_a_negative_deviation_is_refused():
     assert "init_range" in refusal(init="normal", init_range=[0.0, -1.0])

@@ -8,13 +8,16 @@ import time
 import numpy as np
 import pytest
 
+import gluon_nst.stylizer
 import gluon_nst.targets
 from gluon_nst import memory
-from gluon_nst.backend import mx, nd
+from gluon_nst.backend import mx, to_ndarray
 from gluon_nst.errors import DeviceError, DivergedError, ImageSizeError, OutOfMemoryError, UsageError
+from gluon_nst.images.color import original_colors
 from gluon_nst.images.geometry import resize
+from gluon_nst.images.palette import match_palette
 from gluon_nst.objective import style_targets
-from gluon_nst.optimize import AdamState
+from gluon_nst.optimize import AdamState, Settings, optimize
 from gluon_nst.preprocessing import PIXEL_UNITS, preprocess
 from gluon_nst.progress import TERMS
 from gluon_nst.pyramid import Scale
@@ -37,15 +40,28 @@ SMALL = {
     "steps": 6,
     "coarse_steps": 7,
     "carry_moments": False,
+    "network": "vgg19",
+    "pooling": "max",
+    "padding": "replicate",
+    "content_weight": 0.1,
+    "content_loss": "relative",
     "content_layers": {"relu3_1": 1.0},
+    "style_weight": 1.0,
+    "style_loss": "relative",
+    "gram": "hw",
     "style_layers": {"relu1_1": 0.5, "relu2_1": 0.5},
+    "tv_weight": 0.0,
+    "tv_loss": "squared",
+    "pixel_units": "unit",
     "init": "content",
+    "schedule": "constant",
     "optimizer": "adam",
     "learning_rate": 0.02,
     "average": 0.0,
     "clip": True,
     "style_fit": "aspect",
     "style_scale": 1.0,
+    "content_colors": "own",
     "original_colors": False,
 }
 """The house recipe made small; every setting that these tests lean on is fixed here."""
@@ -64,7 +80,7 @@ def contents(count: int) -> list[np.ndarray]:
 
 
 STYLE = smooth_picture(36, 30, seed=100)
-OTHER_STYLE = smooth_picture(24, 44, seed=101)
+OTHER_STYLE = smooth_picture(36, 44, seed=101)
 
 
 def pixels(results) -> np.ndarray:
@@ -129,14 +145,15 @@ def test_the_same_call_gives_the_same_bytes():
         {"optimizer": "normalized-gd"},
         {"optimizer": "lbfgs"},
         {"original_colors": True},
+        {"content_colors": "style", "optimizer": "lbfgs"},
     ],
-    ids=["plain", "noise", "moments", "normalized-gd", "lbfgs", "colors"],
+    ids=["plain", "noise", "moments", "normalized-gd", "lbfgs", "colors", "palette"],
 )
 def test_a_chunk_gives_what_each_picture_alone_gives(changes):
     worker = stylizer(**changes)
     together = worker.stylize(contents(3), [STYLE])
     alone = [worker.stylize([content], [STYLE])[0] for content in contents(3)]
-    # Seen: equal to the last bit. Allowed: one level, for rounding in another order.
+    # Seen: equal within the tolerance below. Allowed: one level, for rounding in another order.
     assert np.abs(pixels(together) - pixels(alone)).max() <= 1
     for one, other in zip(together, alone, strict=True):
         assert len(one.losses) == len(other.losses)
@@ -163,13 +180,10 @@ def test_a_content_that_is_too_narrow_is_refused():
 
 
 def test_a_style_that_is_too_narrow_is_refused():
-    with pytest.raises(ImageSizeError, match="40x2 pixels"):
+    with pytest.raises(ImageSizeError, match="20x1 pixels"):
         stylizer().stylize(contents(1), [smooth_picture(10, 200, 0)])
 
 
-@pytest.mark.xfail(
-    reason="pictures of another kind are not looked for", raises=(ValueError, mx.base.MXNetError)
-)
 @pytest.mark.parametrize("shape", [(32, 40), (32, 40, 4)])
 def test_pictures_that_are_not_rgb_are_refused(shape):
     with pytest.raises((UsageError, ImageSizeError)):
@@ -196,13 +210,12 @@ def test_a_blend_aims_at_the_blend_of_the_gram_matrices():
 
     of_content = grams(contents(1)[0])
     of_styles = [
-        grams(resize(style, *shape)) for style, shape in ((STYLE, (40, 33)), (OTHER_STYLE, (22, 40)))
+        grams(resize(style, *shape)) for style, shape in ((STYLE, (40, 33)), (OTHER_STYLE, (33, 40)))
     ]
     expected = 0.0
     for layer, weight in given.style_layers:
         target = 0.25 * of_styles[0][layer] + 0.75 * of_styles[1][layer]
         expected += 3.0 * weight * ((of_content[layer] - target) ** 2).mean() / (target**2).mean()
-    assert given.style_loss == "relative"
     assert first_style_loss(worker, [STYLE, OTHER_STYLE], [1, 3]) == pytest.approx(expected, rel=1e-4)
 
 
@@ -277,7 +290,7 @@ def test_style_targets_are_computed_once_per_style_and_scale(seen_styles):
 
 
 def test_a_style_of_the_same_shape_is_not_taken_for_another(seen_styles):
-    worker = stylizer(scales=1)
+    worker = stylizer(scales=1, style_fit="stretch")
     worker.stylize(contents(1), [STYLE])
     changed = STYLE.copy()
     changed[0, 0, 0] ^= 1
@@ -331,7 +344,6 @@ def test_a_start_and_its_setting_go_together(optimizer):
             still(init=init, optimizer=optimizer).stylize(contents(1), [STYLE], starts=starts)
 
 
-@pytest.mark.xfail(reason="not looked for", raises=Exception)
 @pytest.mark.parametrize("optimizer", ["adam", "lbfgs"])
 @pytest.mark.parametrize("count", [0, 1, 3])
 def test_there_is_one_start_for_each_content(count, optimizer):
@@ -376,12 +388,49 @@ def test_each_scale_starts_where_the_last_one_ended():
     assert np.abs(result.pixels - up).mean() < np.abs(result.pixels - contents(1)[0].astype(int)).mean()
 
 
+@pytest.mark.parametrize("carry", [True, False])
+def test_moments_move_up_where_the_recipe_says_so(carry, monkeypatch):
+    states = []
+
+    def watched(objective, start, settings, *, state, **options):
+        states.append(None if state is None else (state.step, state.mean.shape))
+        return optimize(objective, start, settings, state=state, **options)
+
+    monkeypatch.setattr(gluon_nst.stylizer, "optimize", watched)
+    stylizer(carry_moments=carry).stylize(contents(2), [STYLE])
+    assert states == [None, (7, (2, 3, *SHAPE)) if carry else None]
+
+
+def test_each_scale_runs_its_own_settings(monkeypatch):
+    seen = []
+
+    def watched(objective, start, settings, **options):
+        seen.append((start.shape, settings))
+        return optimize(objective, start, settings, **options)
+
+    monkeypatch.setattr(gluon_nst.stylizer, "optimize", watched)
+    given = recipe(
+        schedule="step", coarse_decay_every=3, decay_every=2, decay_factor=0.5, average=0.25, epsilon=1e-3
+    )
+    Stylizer(given, narrow_parameters(), device="cpu").stylize(contents(1), [STYLE])
+    (small_shape, small), (large_shape, large) = seen
+    assert (small_shape, large_shape) == ((1, 3, 16, 20), (1, 3, *SHAPE))
+    assert (small.steps, small.decay_every, large.steps, large.decay_every) == (7, 3, 6, 2)
+    for settings in (small, large):
+        shared = set(Settings.__dataclass_fields__) - {"steps", "decay_every", "bounds"}
+        for field in shared:
+            assert getattr(settings, field) == getattr(given, field), field
+        low, high = settings.bounds
+        assert (low.asnumpy() == 0).all()
+        assert (high.asnumpy() == 1).all()
+
+
 def bounds():
     return tuple(bound.as_in_context(mx.cpu()) for bound in PIXEL_UNITS["unit"].bounds())
 
 
 def test_enlarging_keeps_one_color_and_clips_to_real_pixels():
-    image = nd.array(
+    image = to_ndarray(
         np.array([0.25, -3, 7], np.float32).reshape(1, 3, 1, 1) * np.ones((2, 3, 8, 10), np.float32)
     )
     larger, state = enlarge(image, None, bounds(), Scale(16, 20, 1, 1))
@@ -393,10 +442,10 @@ def test_enlarging_keeps_one_color_and_clips_to_real_pixels():
 
 def test_enlarging_carries_moments_and_keeps_the_second_one_positive():
     rng = np.random.default_rng(0)
-    image, mean = (nd.array(rng.uniform(size=(2, 3, 8, 10))) for _ in range(2))
+    image, mean = (to_ndarray(rng.uniform(size=(2, 3, 8, 10))) for _ in range(2))
     spikes = np.zeros((2, 3, 8, 10), np.float32)
     spikes[:, :, ::3, ::3] = 5
-    _, state = enlarge(image, AdamState(7, mean, nd.array(spikes)), bounds(), Scale(17, 21, 1, 1))
+    _, state = enlarge(image, AdamState(7, mean, to_ndarray(spikes)), bounds(), Scale(17, 21, 1, 1))
     assert state.step == 7
     assert state.mean.shape == state.variance.shape == (2, 3, 17, 21)
     assert state.variance.asnumpy().min() >= 0
@@ -405,7 +454,7 @@ def test_enlarging_carries_moments_and_keeps_the_second_one_positive():
 
 
 def test_images_of_a_chunk_stay_apart_when_enlarged():
-    image = nd.array(np.stack([np.full((3, 8, 8), 0.2), np.full((3, 8, 8), 0.8)]))
+    image = to_ndarray(np.stack([np.full((3, 8, 8), 0.2), np.full((3, 8, 8), 0.8)]))
     larger, _ = enlarge(image, None, bounds(), Scale(16, 16, 1, 1))
     np.testing.assert_allclose(larger.asnumpy().mean((1, 2, 3)), [0.2, 0.8], atol=1e-6)
 
@@ -431,6 +480,26 @@ def test_original_colors_keep_the_chroma_of_the_content():
     assert np.abs((found - free.pixels) @ luma)[inside].max() < 1
 
 
+def test_content_colors_of_the_style_are_taken_on_before_all_else():
+    styles, blend = [STYLE, OTHER_STYLE], [0.25, 0.75]
+    results = still(content_colors="style").stylize(contents(2), styles, blend=[1, 3])
+    for result, content in zip(results, contents(2), strict=True):
+        np.testing.assert_array_equal(result.pixels, match_palette(content, styles, blend))
+        assert np.abs(result.pixels.mean((0, 1)) - content.mean((0, 1))).max() > 5
+
+
+def test_original_colors_are_those_of_the_photograph_whatever_was_taken_on():
+    (result,) = still(content_colors="style", original_colors=True).stylize(contents(1), [STYLE])
+    expected = original_colors(match_palette(contents(1)[0], [STYLE], [1.0]), contents(1)[0])
+    np.testing.assert_array_equal(result.pixels, expected)
+
+
+def test_noise_does_not_depend_on_the_style_even_where_the_content_takes_its_colors():
+    worker = still(init="uniform", init_range=[0.1, 0.9], content_colors="style")
+    first, second = (pixels(worker.stylize(contents(1), [style])) for style in (STYLE, OTHER_STYLE))
+    np.testing.assert_array_equal(first, second)
+
+
 # --- memory ---
 
 
@@ -441,7 +510,7 @@ def test_a_size_that_cannot_fit_is_refused_before_anything_is_allocated():
         OutOfMemoryError, match=r"1 image of 65500x52400 pixels would take about 1.*GB.*--size"
     ):
         worker.stylize(contents(1), [STYLE])
-    assert time.perf_counter() - began < 1
+    assert time.perf_counter() - began < 5
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - resident < 50_000
 
 
@@ -525,9 +594,6 @@ def test_reports_do_not_change_the_result():
     np.testing.assert_array_equal(quiet.pixels, told.pixels)
 
 
-@pytest.mark.xfail(
-    reason="under L-BFGS each image of a chunk counts from 0 to 1, and more than steps may run"
-)
 def test_fractions_grow_and_end_at_one_under_lbfgs_too():
     seen, _ = watched(stylizer(optimizer="lbfgs"), count=2)
     fractions = [progress.fraction for progress, _ in seen]
@@ -553,9 +619,19 @@ def test_an_observer_may_stop_the_work():
 # --- what is refused ---
 
 
-def test_divergence_reaches_the_caller():
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"tv_weight": 1.0},
+        {"style_layers": {"conv1_1": 1.0}},
+        {},
+    ],
+    ids=["variation", "a first convolution", "activations only"],
+)
+def test_divergence_reaches_the_caller(changes):
+    worker = stylizer(learning_rate=1e30, clip=False, steps=20, **changes)
     with pytest.raises(DivergedError, match="diverged"):
-        stylizer(learning_rate=1e30, clip=False, steps=20).stylize(contents(1), [STYLE])
+        worker.stylize(contents(1), [STYLE])
 
 
 @pytest.mark.parametrize(
@@ -580,7 +656,6 @@ def test_a_precision_that_is_none_is_refused():
         Stylizer(recipe(), narrow_parameters(), precision="flaot32")
 
 
-@pytest.mark.xfail(reason="max() of nothing", raises=ValueError)
 def test_a_recipe_without_any_weight_is_refused():
     with pytest.raises(UsageError):
         stylizer(content_layers={"relu3_1": 0}, style_layers={"relu1_1": 0})
