@@ -34,8 +34,6 @@ from gluon_nst.targets import StyleTargets
 
 __all__ = ["Stylized", "Stylizer"]
 
-Pixels = NDArray[np.uint8]
-
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Stylized:
