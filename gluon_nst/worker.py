@@ -51,6 +51,7 @@ def _run(job: Job) -> Result:
     check_output_path(job.output)
     content, *styles = (take_input(path) for path in (job.content, *job.styles))
     result = stylize_inputs(_warm_stylizer(job), [content], styles, blend=job.blend or None)[0]
+    result = replace(result, provenance={"job_id": job_id(job), **result.provenance})
     result.save(job.output)
     return result
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -126,10 +127,13 @@ def test_a_folder_over_dask_and_a_bad_file_fails_alone(folder, tmp_path):
 
 def test_dask_gives_the_bytes_that_the_serial_runner_gives(folder, tmp_path):
     (folder / "broken.jpg").unlink()
-    assert batch(folder, "--style", STYLE, "-o", tmp_path / "dask", "--workers", 2).returncode == 0
-    for result in SerialRunner().run(collect_jobs([folder], [STYLE], tmp_path / "serial", RECIPE)):
-        other = tmp_path / "dask" / Path(result.output).relative_to(tmp_path / "serial")
-        assert other.read_bytes() == Path(result.output).read_bytes()
+    assert batch(folder, "--style", STYLE, "-o", tmp_path / "out", "--workers", 2).returncode == 0
+    written = {str(path): path.read_bytes() for path in (tmp_path / "out").rglob("*.jpg")}
+    shutil.rmtree(tmp_path / "out")
+    for result in SerialRunner().run(collect_jobs([folder], [STYLE], tmp_path / "out", RECIPE)):
+        assert Path(result.output).read_bytes() == written.pop(result.output)
+        assert read_provenance(result.output)["job_id"] == result.job_id
+    assert written == {}
 
 
 def test_a_worker_that_dies_fails_its_job_and_not_the_run(folder, tmp_path):
