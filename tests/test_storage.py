@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import errno
 import os
-import resource
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,21 +12,13 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from gluon_nst.errors import OutputError
 from gluon_nst.storage import check_writable, may_pass, read_bytes, write_bytes
+from tests.limits import files_at_most
 
 DATA = bytes(range(256)) * 40
 
 
 def _names(folder: Path) -> list[str]:
     return sorted(entry.name for entry in folder.iterdir())
-
-
-@pytest.fixture
-def no_files_beyond_4_kib() -> Iterator[None]:
-    """Make the kernel refuse to let any file grow beyond 4 KiB: a disk that is full halfway, for root too."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 @pytest.fixture
@@ -77,11 +68,10 @@ def test_a_name_as_long_as_allowed_can_be_written(tmp_path: Path) -> None:
     assert target.read_bytes() == DATA
 
 
-@pytest.mark.usefixtures("no_files_beyond_4_kib")
 def test_a_write_that_fails_halfway_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     target = tmp_path / "out"
     target.write_bytes(b"old")
-    with pytest.raises(OutputError, match="File too large") as caught:
+    with pytest.raises(OutputError, match="File too large") as caught, files_at_most(4096):
         write_bytes(target, DATA)
     assert may_pass(caught.value)
     assert target.read_bytes() == b"old"

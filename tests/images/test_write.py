@@ -2,10 +2,8 @@ from __future__ import annotations
 
 import io
 import os
-import resource
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import fsspec
@@ -16,6 +14,7 @@ from PIL import Image, ImageCms
 from gluon_nst.errors import OutputError, UsageError
 from gluon_nst.images.read import read_image
 from gluon_nst.images.write import OUTPUT_FORMATS, check_output_path, encode_image, write_image
+from tests.limits import files_at_most
 
 from .builders import ExifWriter, gradient, noise
 
@@ -159,19 +158,10 @@ def test_arguments_that_cannot_be_meant(pixels: np.ndarray, alpha: np.ndarray | 
         encode_image(pixels, ".png", alpha=alpha, quality=quality)
 
 
-@pytest.fixture
-def no_files_beyond_4_kib() -> Iterator[None]:
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-
-
-@pytest.mark.usefixtures("no_files_beyond_4_kib")
 def test_a_write_that_fails_leaves_the_old_picture(tmp_path: Path) -> None:
     write_image(tmp_path / "out.png", np.zeros((8, 8, 3), np.uint8))
     old = (tmp_path / "out.png").read_bytes()
-    with pytest.raises(OutputError, match=r"cannot write .*out\.png"):
+    with pytest.raises(OutputError, match=r"cannot write .*out\.png"), files_at_most(4096):
         write_image(tmp_path / "out.png", noise(100, 100))
     assert (tmp_path / "out.png").read_bytes() == old
     assert os.listdir(tmp_path) == ["out.png"]  # noqa: PTH208
