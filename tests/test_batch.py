@@ -173,7 +173,7 @@ def test_workers_share_the_cores():
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [(["nowhere", "--style", STYLE], 3), ([str(DATA), "--style", "nowhere.jpg"], 3),
-     ([str(DATA), "--style", STYLE, "--recipe", "x"], 2)],
+     ([str(DATA), "--style", STYLE, "--weights", "no.params"], 3), ([str(DATA), "--style", STYLE, "--recipe", "x"], 2)],
 )  # fmt: skip
 def test_what_cannot_start_says_so_at_once(arguments, code, capsys, tmp_path):
     assert _run(["batch", *arguments, "-o", str(tmp_path / "out")]) == code

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import click
 
 from gluon_nst.cli.options import chosen_recipe, engine_options, json_option, recipe_options
-from gluon_nst.errors import ImageError
+from gluon_nst.errors import ImageError, ParametersError
 from gluon_nst.jobs import JobResult
 
 EXIT_SOME_FAILED = 1
@@ -58,6 +58,7 @@ def batch(
     """
     from gluon_nst.batch.manifest import collect_jobs
     from gluon_nst.inputs import take_input
+    from gluon_nst.parameters import load_parameters
 
     recipe = chosen_recipe(recipe_name, size, steps, seed, settings)
     try:
@@ -66,7 +67,8 @@ def batch(
         )
         for style in styles:
             take_input(style)
-    except ImageError as error:
+        load_parameters(weights, recipe.network)
+    except (ImageError, ParametersError) as error:
         click.echo(f"{type(error).__name__}: {error}", err=True)
         return EXIT_UNREADABLE
 
