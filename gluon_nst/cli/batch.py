@@ -8,9 +8,10 @@ from collections.abc import Iterable
 
 import click
 
-from gluon_nst.cli.options import chosen_recipe, engine_options, json_option, recipe_options
+from gluon_nst.cli.options import engine_options, json_option, recipe_options
 from gluon_nst.errors import ImageError, ParametersError
 from gluon_nst.jobs import JobResult
+from gluon_nst.recipe import Recipe
 
 EXIT_SOME_FAILED = 1
 EXIT_UNREADABLE = 3
@@ -37,11 +38,7 @@ def batch(
     inputs: tuple[str, ...],
     styles: tuple[str, ...],
     output: str,
-    recipe_name: str,
-    size: str | None,
-    steps: int | None,
-    seed: int | None,
-    settings: tuple[str, ...],
+    recipe: Recipe,
     device: str,
     precision: str,
     weights: str,
@@ -60,7 +57,6 @@ def batch(
     from gluon_nst.inputs import take_input
     from gluon_nst.parameters import load_parameters
 
-    recipe = chosen_recipe(recipe_name, size, steps, seed, settings)
     try:
         jobs = collect_jobs(
             inputs, styles, output, recipe, suffix=suffix, weights=weights, device=device, precision=precision

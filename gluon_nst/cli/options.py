@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 import click
 
-from gluon_nst.recipe import Recipe
 from gluon_nst.recipe_files import load_recipe, override, tailor
 
-__all__ = ["chosen_recipe", "engine_options", "json_option", "recipe_options"]
+__all__ = ["engine_options", "json_option", "recipe_options"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -24,7 +24,7 @@ def _together(*options: Callable[[Command], Command]) -> Callable[[Command], Com
     return decorate
 
 
-recipe_options = _together(
+_recipe_options = _together(
     click.option(
         "--recipe", "recipe_name", default="default", show_default=True, metavar="NAME|FILE",
         help="Recipe by name, or a TOML file; see `gluon-nst recipes`.",
@@ -52,13 +52,16 @@ json_option = click.option(
 )
 
 
-def chosen_recipe(
-    name: str,
-    size: str | None,
-    steps: int | None,
-    seed: int | None,
-    settings: Iterable[str],
-    **fields: object,
-) -> Recipe:
-    """Return the recipe that the shared options describe; what --set says counts last."""
-    return override(tailor(load_recipe(name), size=size, steps=steps, seed=seed, **fields), settings)
+def recipe_options(command: Command) -> Command:
+    """Give a command the options that choose a recipe; it gets the `Recipe` itself, as `recipe`."""
+
+    @functools.wraps(command)
+    def with_recipe(
+        recipe_name: str, size: str | None, steps: int | None, seed: int | None, settings: tuple[str, ...],
+        **others: object,
+    ) -> Any:  # fmt: skip
+        # What --set says counts last.
+        recipe = override(tailor(load_recipe(recipe_name), size=size, steps=steps, seed=seed), settings)
+        return command(recipe=recipe, **others)
+
+    return _recipe_options(cast(Command, with_recipe))

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gluon_nst.cli.options import chosen_recipe, engine_options, json_option, recipe_options
+from gluon_nst.cli.options import engine_options, json_option, recipe_options
 
 if TYPE_CHECKING:
     from gluon_nst.progress import Observer
+    from gluon_nst.recipe import Recipe
     from gluon_nst.result import Result
 
 
@@ -38,11 +39,7 @@ def stylize(
     content: str,
     styles: tuple[str, ...],
     output: str,
-    recipe_name: str,
-    size: str | None,
-    steps: int | None,
-    seed: int | None,
-    settings: tuple[str, ...],
+    recipe: Recipe,
     blend: str | None,
     init_image: str | None,
     device: str,
@@ -64,8 +61,8 @@ def stylize(
     from gluon_nst.cli.observing import Previews, progress_bar, together
     from gluon_nst.images.write import check_output_path
 
-    init = None if init_image is None else "image"
-    recipe = chosen_recipe(recipe_name, size, steps, seed, settings, init=init)
+    if init_image is not None:
+        recipe = recipe.replace(init="image")
     for path in (output, plot):
         if path is not None:
             check_output_path(path)
