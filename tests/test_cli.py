@@ -272,6 +272,16 @@ def test_help_and_import_load_neither_mxnet_nor_dask():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
 
 
+@pytest.mark.parametrize(
+    "command", [[], ["stylize"], ["batch"], ["recipes"], ["features"], ["weights", "import"]]
+)
+def test_help_shows_commands_to_paste_on_lines_of_their_own(command, capsys):
+    assert _run([*command, "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert "\\b" not in shown and "\b" not in shown
+    assert any(line.strip().startswith("gluon-nst ") for line in shown.splitlines())
+
+
 def test_usage_errors_exit_2_and_version_0():
     assert run_process("stylize").returncode == 2
     assert run_process("no-such-command").returncode == 2

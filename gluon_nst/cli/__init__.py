@@ -31,7 +31,7 @@ EXIT_INTERRUPTED = 130
 @click.version_option(__version__, prog_name="gluon-nst")
 @click.option("--debug", is_flag=True, help="Show the whole traceback of an error.")
 def cli(debug: bool) -> None:
-    r"""Paint photographs in the style of a painting, one or a whole collection.
+    """Paint photographs in the style of a painting, one or a whole collection.
 
     \b
     gluon-nst stylize photo.jpg painting.jpg -o out.png

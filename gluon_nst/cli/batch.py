@@ -46,7 +46,7 @@ def batch(
     workers: int,
     as_json: bool,
 ) -> int:
-    r"""Stylize every picture of files and folders with every style, on local Dask workers.
+    """Stylize every picture of files and folders with every style, on local Dask workers.
 
     \b
     gluon-nst batch photos/ --style painting.jpg -o stylized/

@@ -19,7 +19,7 @@ import click
 def features(
     images: tuple[str, ...], output: str, network: str, layers: str | None, maps: int, weights: str
 ) -> None:
-    r"""Draw the first feature maps of every layer for one image, or for a content and a style image side by side.
+    """Draw the first feature maps of every layer for one image, or for a content and a style image side by side.
 
     \b
     gluon-nst features photo.jpg -o grid.png

@@ -12,7 +12,7 @@ from gluon_nst.cli.options import json_option
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Print it with a field changed.")
 @json_option
 def recipes(name: str | None, settings: tuple[str, ...], as_json: bool) -> None:
-    r"""List the recipes, or print the one called NAME as TOML, to edit and pass back with --recipe FILE.
+    """List the recipes, or print the one called NAME as TOML, to edit and pass back with --recipe FILE.
 
     \b
     gluon-nst recipes

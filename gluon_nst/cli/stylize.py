@@ -51,7 +51,7 @@ def stylize(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    r"""Paint the photograph CONTENT in the style of one image, or of several blended.
+    """Paint the photograph CONTENT in the style of one image, or of several blended.
 
     \b
     gluon-nst stylize photo.jpg painting.jpg -o out.png

@@ -63,7 +63,7 @@ def verify(source: str, network: str | None, as_json: bool) -> int:
 )  # fmt: skip
 @click.option("--dtype", default="float32", show_default=True, metavar="float32|float16")
 def import_command(file: str, output: str, network: str | None, preprocessing: str, dtype: str) -> None:
-    r"""Convert VGG16 or VGG19 parameters: .npz, .safetensors, Keras .h5, PyTorch .pth.
+    """Convert VGG16 or VGG19 parameters: .npz, .safetensors, Keras .h5, PyTorch .pth.
 
     \b
     gluon-nst weights import vgg19.h5 -o vgg19-keras.params
