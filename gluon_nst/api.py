@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from gluon_nst._version import __version__
 from gluon_nst.images.geometry import resize
 from gluon_nst.inputs import Input, PictureLike, take_input
-from gluon_nst.progress import Observer, ignore_progress
+from gluon_nst.progress import REPORT_EVERY, Observer, ignore_progress
 from gluon_nst.recipe import Recipe, recipe_digest, recipe_mapping
 from gluon_nst.recipe_files import load_recipe, tailor
 from gluon_nst.result import Result
@@ -34,7 +34,7 @@ def stylize(
     weights: str = "bundled",
     keep_gps: bool = False,
     observe: Observer = ignore_progress,
-    every: int = 5,
+    every: int = REPORT_EVERY,
     **fields: object,
 ) -> Result:
     """Stylize one picture.
@@ -112,7 +112,7 @@ def stylize_inputs(
     blend: Sequence[float] | None = None,
     starts: Sequence[Input] | None = None,
     observe: Observer = ignore_progress,
-    every: int = 5,
+    every: int = REPORT_EVERY,
 ) -> list[Result]:
     """Stylize pictures of one shape together with a warm Stylizer; see `Stylizer.stylize`."""
     stylized = stylizer.stylize(

@@ -56,8 +56,7 @@ class StyleTransferObjective:
     def __call__(self, generated: GeneratedImage) -> Evaluation:
         """Return the weighted terms, (N,) each, and the gradient of their sum, (N, 3, H, W)."""
         image = generated.image.data()
-        with autograd.record():
-            features = dict(zip(self._network.names, self._network.record(generated()), strict=True))
+        features = dict(zip(self._network.names, self._network.record(generated()), strict=True))
         heads: dict[str, Any] = {}
         losses = {"content": self._content(features, heads), "style": self._style(features, heads, image)}
         if heads:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from gluon_nst.backend import nd, to_ndarray
 from gluon_nst.errors import DivergedError
 from gluon_nst.generated_image import GeneratedImage
+from gluon_nst.progress import REPORT_EVERY
 from gluon_nst.schedule import learning_rate
 
 __all__ = [
@@ -28,8 +29,6 @@ __all__ = [
     "normalized_gradient_step",
     "optimize",
 ]
-
-REPORT_EVERY = 5  # steps between two readings of the losses: each reading waits for the device
 
 Losses = dict[str, NDArray[np.float64]]
 StepObserver = Callable[[int, Losses, Callable[[], Any]], None]

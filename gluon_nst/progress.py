@@ -6,7 +6,10 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
-__all__ = ["TERMS", "LossPoint", "Observer", "Progress", "ignore_progress"]
+__all__ = ["REPORT_EVERY", "TERMS", "LossPoint", "Observer", "Progress", "ignore_progress"]
+
+REPORT_EVERY = 5
+"""Steps between two readings of the losses, if nobody asks for others: each reading waits for the device."""
 
 TERMS = ("content", "style", "tv", "total")
 """The terms of the loss, each as it counts in the total: weights included."""

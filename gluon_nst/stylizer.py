@@ -23,10 +23,10 @@ from gluon_nst.images.color import original_colors
 from gluon_nst.images.geometry import resize
 from gluon_nst.memory import check_memory
 from gluon_nst.objective import StyleTransferObjective, content_targets
-from gluon_nst.optimize import REPORT_EVERY, Losses, Outcome, Settings, StepObserver, optimize
+from gluon_nst.optimize import Losses, Outcome, Settings, StepObserver, optimize
 from gluon_nst.parameters import Parameters, load_parameters
 from gluon_nst.preprocessing import PIXEL_UNITS, deprocess, preprocess
-from gluon_nst.progress import TERMS, LossPoint, Observer, Progress, ignore_progress
+from gluon_nst.progress import REPORT_EVERY, TERMS, LossPoint, Observer, Progress, ignore_progress
 from gluon_nst.pyramid import Scale
 from gluon_nst.recipe import Recipe
 from gluon_nst.starts import enlarge, noise

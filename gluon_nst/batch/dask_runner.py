@@ -100,7 +100,8 @@ class DaskRunner:
 def _result(future: Any, job: Job) -> JobResult:
     """Return the job's result, whether its worker lived to give it or not."""
     if future.status == "finished":
-        return JobResult(**vars(future.result()[0]))
+        result: JobResult = future.result()[0]
+        return result
     if future.status == "cancelled":
         raise ClusterError(
             "the Dask scheduler is lost, and with it the jobs in flight. Run the same command again."

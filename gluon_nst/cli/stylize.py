@@ -60,6 +60,7 @@ def stylize(
     from gluon_nst import api
     from gluon_nst.cli.observing import Previews, progress_bar, together
     from gluon_nst.images.write import check_output_path
+    from gluon_nst.progress import REPORT_EVERY
 
     if init_image is not None:
         recipe = recipe.replace(init="image")
@@ -67,7 +68,7 @@ def stylize(
         if path is not None:
             check_output_path(path)
     observers: list[Observer] = []
-    every = 5
+    every = REPORT_EVERY
     if preview_every is not None:
         observers.append(Previews(*preview_every))
         every = math.gcd(every, preview_every[0])
