@@ -36,7 +36,7 @@ def run_chunk(jobs: Sequence[Job]) -> list[JobResult]:
 
 def _run_caught(job: Job) -> JobResult:
     began = time.perf_counter()
-    result = JobResult(job_id(job), job.content, job.output, "failed", worker=_worker_name())
+    result = JobResult(job_id(job), job.content, job.styles, job.output, "failed", worker=_worker_name())
     try:
         done = _run(job)
     except Exception as error:

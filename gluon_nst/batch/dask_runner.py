@@ -108,6 +108,6 @@ def _result(future: Any, job: Job) -> JobResult:
         )
     error = future.exception()
     return JobResult(
-        job_id(job), job.content, job.output, "failed", error_type=type(error).__name__,
+        job_id(job), job.content, job.styles, job.output, "failed", error_type=type(error).__name__,
         error=f"the worker process that ran this job died ({error})",
     )  # fmt: skip
