@@ -14,6 +14,8 @@
     |-- BackendError              MXNet is missing or will not load or run
     |   `-- OutOfMemoryError      the device has no room for this work
     |-- DivergedError             the loss is no number any more
+    |-- SuspiciousResultError     a finished picture that is not to be called good
+    |-- Interrupted               the work was told to stop; it can go on from a checkpoint
     `-- ClusterError              the Dask scheduler or its workers are lost
 
 Every message says what was given, what is allowed, and what to do.
@@ -33,10 +35,12 @@ __all__ = [
     "ImageError",
     "ImageReadError",
     "ImageSizeError",
+    "Interrupted",
     "OutOfMemoryError",
     "OutputError",
     "ParametersError",
     "RecipeError",
+    "SuspiciousResultError",
     "UsageError",
     "did_you_mean",
 ]
@@ -88,6 +92,14 @@ class OutOfMemoryError(BackendError):
 
 class DivergedError(GluonNSTError):
     """The loss became infinite or no number: the settings drive the image away."""
+
+
+class SuspiciousResultError(GluonNSTError):
+    """A picture that was finished but failed its check: black, flat, its own photograph, of a loss that rose."""
+
+
+class Interrupted(GluonNSTError):  # noqa: N818 - no error: someone asked for it
+    """The work was told to stop between two steps; what was done can be had as a checkpoint."""
 
 
 class ClusterError(GluonNSTError):
