@@ -13,7 +13,9 @@ PACKAGE = Path(gluon_nst.__file__).parent
 LEVELS = {
     0: "_version errors recipe recipe_files vgg_layers schedule pyramid jobs progress machine cuda_libraries "
     "doctor.diagnosis doctor.gpu_diagnosis doctor.gpu_driver doctor.probe",
-    1: "images storage inputs chunk batch.manifest loss_plot feature_sheet parameters.ndarray_file parameters.names "
+    1: "batch.last_records batch.exports batch.summary batch.thumbnails batch.thumbnail_cache batch.gallery "
+    "batch.report "
+    "images storage inputs chunk batch.manifest loss_plot feature_sheet parameters.ndarray_file parameters.names "
     "parameters.record parameters.files parameters.torch_file",
     2: "backend parameters activations features gram losses generated_image preprocessing",
     3: "optimize objective starts targets memory",
