@@ -11,7 +11,8 @@ import gluon_nst
 PACKAGE = Path(gluon_nst.__file__).parent
 
 LEVELS = {
-    0: "_version errors recipe recipe_files vgg_layers schedule pyramid jobs progress machine cuda_libraries "
+    0: "batch.backlog batch.dispatch batch.feeding batch.limits batch.orders batch.outcomes batch.standing "
+    "_version errors recipe recipe_files vgg_layers schedule pyramid jobs progress machine cuda_libraries "
     "doctor.diagnosis doctor.gpu_diagnosis doctor.gpu_driver doctor.probe",
     1: "batch.last_records batch.exports batch.summary batch.thumbnails batch.thumbnail_cache batch.gallery "
     "batch.report "
