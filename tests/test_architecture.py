@@ -14,7 +14,8 @@ LEVELS = {
     0: "batch.backlog batch.dispatch batch.feeding batch.limits batch.orders batch.outcomes batch.standing "
     "_version errors recipe recipe_files vgg_layers schedule pyramid jobs progress machine cuda_libraries "
     "doctor.diagnosis doctor.gpu_diagnosis doctor.gpu_driver doctor.probe",
-    1: "batch.last_records batch.exports batch.summary batch.thumbnails batch.thumbnail_cache batch.gallery "
+    1: "batch.blame batch.journal batch.plan batch.run_directory "
+    "batch.last_records batch.exports batch.summary batch.thumbnails batch.thumbnail_cache batch.gallery "
     "batch.report "
     "images storage inputs chunk batch.manifest loss_plot feature_sheet parameters.ndarray_file parameters.names "
     "parameters.record parameters.files parameters.torch_file",

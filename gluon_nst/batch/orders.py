@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Union
 
 from gluon_nst.batch.outcomes import Outcome
 from gluon_nst.batch.standing import Task
@@ -43,7 +42,7 @@ class Retire:
     why: str
 
 
-Action = Union[Send, Check, Kill, Retire]
+Action = Send | Check | Kill | Retire
 
 
 @dataclasses.dataclass(frozen=True)
