@@ -5,6 +5,7 @@
     GluonNSTError                 everything below; catch this one
     |-- UsageError                a setting that cannot be meant: fix the call
     |   |-- RecipeError           an unknown or impossible recipe, field or layer
+    |   |-- ManifestError         a manifest with lines that cannot be read or meant
     |   `-- DeviceError           a device that this machine does not have or cannot use
     |-- ImageError                a picture that cannot be used
     |   |-- ImageReadError        missing, not a picture, damaged, of an unknown kind
@@ -36,6 +37,7 @@ __all__ = [
     "ImageReadError",
     "ImageSizeError",
     "Interrupted",
+    "ManifestError",
     "OutOfMemoryError",
     "OutputError",
     "ParametersError",
@@ -56,6 +58,10 @@ class UsageError(GluonNSTError):
 
 class RecipeError(UsageError):
     """An unknown recipe, an unknown field of one, or a value that it cannot have."""
+
+
+class ManifestError(UsageError):
+    """A manifest that cannot be read, or lines of it that cannot be meant."""
 
 
 class DeviceError(UsageError):

@@ -13,14 +13,28 @@ import stat
 import tempfile
 import uuid
 from pathlib import Path
-from typing import TypeAlias
+from typing import BinaryIO, TypeAlias, cast
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from gluon_nst.errors import OutputError
 
-__all__ = ["StrPath", "check_writable", "may_pass", "read_bytes", "write_bytes"]
+__all__ = [
+    "StrPath",
+    "as_os_error",
+    "check_writable",
+    "exists",
+    "is_url",
+    "join",
+    "may_pass",
+    "open_binary",
+    "read_bytes",
+    "read_start",
+    "remove",
+    "resolve",
+    "write_bytes",
+]
 
 StrPath: TypeAlias = "str | os.PathLike[str]"
 
@@ -61,13 +75,112 @@ def read_bytes(path: StrPath) -> bytes:
     OSError
         If it cannot be read, whatever the file system raised. The caller says what the file was for.
     """
-    system, name = _resolve(path)
+    system, name = resolve(path)
     if system is None:
         return Path(name).read_bytes()
     try:
         return bytes(system.cat_file(name))
     except Exception as error:
-        raise _as_os_error(error, path) from error
+        raise as_os_error(error, path) from error
+
+
+def read_start(path: StrPath, length: int) -> bytes:
+    """Read the first bytes of a file: one range request on an object store.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        A local path or an fsspec URL.
+    length : int
+        Bytes wanted; fewer come back when the file is shorter.
+
+    Raises
+    ------
+    OSError
+        As `read_bytes` does.
+    """
+    system, name = resolve(path)
+    if system is None:
+        with Path(name).open("rb") as file:
+            return file.read(length)
+    try:
+        return bytes(system.cat_file(name, start=0, end=length))
+    except FileNotFoundError:
+        raise
+    except Exception:
+        # An object store refuses any range of an empty object, a web server may refuse ranges at all.
+        return read_bytes(path)[:length]
+
+
+def open_binary(path: StrPath) -> BinaryIO:
+    """Open a file for reading piece by piece.
+
+    Raises
+    ------
+    OSError
+        As `read_bytes` does.
+    """
+    system, name = resolve(path)
+    if system is None:
+        return Path(name).open("rb")
+    try:
+        return cast(BinaryIO, system.open(name, "rb"))
+    except Exception as error:
+        raise as_os_error(error, path) from error
+
+
+def exists(path: StrPath) -> bool:
+    """Return whether there is a file or folder; a link that points nowhere counts as none.
+
+    Raises
+    ------
+    OSError
+        If the file system cannot say.
+    """
+    system, name = resolve(path)
+    if system is None:
+        return os.path.exists(name)  # noqa: PTH110 (false, not an error, for names too long)
+    try:
+        system.invalidate_cache(name)
+        return bool(system.exists(name))
+    except Exception as error:
+        raise as_os_error(error, path) from error
+
+
+def remove(path: StrPath) -> None:
+    """Remove a file; none there is no error.
+
+    Raises
+    ------
+    OSError
+        If it cannot be removed.
+    """
+    system, name = resolve(path)
+    try:
+        if system is None:
+            Path(name).unlink()
+        else:
+            system.rm_file(name)
+    except FileNotFoundError:
+        return
+    except Exception as error:
+        raise as_os_error(error, path) from error
+
+
+def is_url(path: StrPath) -> bool:
+    """Return whether a path is a URL: ``scheme://...``."""
+    return "://" in os.fspath(path)
+
+
+def join(base: StrPath, *parts: str) -> str:
+    """Return a path or URL below `base`; empty parts are left out, parts may hold ``/``.
+
+    What follows ``::`` in a chained URL (``zip://folder::file.zip``) stays last.
+    """
+    first, chain, rest = os.fspath(base).partition("::") if is_url(base) else (os.fspath(base), "", "")
+    for part in filter(None, parts):
+        first = part if not first else f"{first}{part}" if first.endswith("/") else f"{first}/{part}"
+    return first + chain + rest
 
 
 def write_bytes(path: StrPath, data: bytes) -> None:
@@ -90,7 +203,7 @@ def write_bytes(path: StrPath, data: bytes) -> None:
         If it cannot be written.
     """
     try:
-        system, name = _resolve(path)
+        system, name = resolve(path)
         if system is None:
             _replace_file(Path(os.path.realpath(name)), data)
         else:
@@ -115,7 +228,7 @@ def check_writable(path: StrPath) -> None:
         If `path` is a directory, its parent can be neither used nor made, or the place is read-only.
     """
     try:
-        system, name = _resolve(path)
+        system, name = resolve(path)
         if system is None:
             _try_folder(Path(os.path.realpath(name)))
         elif _READ_ONLY_PROTOCOLS.intersection(_protocols(system)):
@@ -142,8 +255,14 @@ def may_pass(error: BaseException) -> bool:
     return isinstance(source, OSError) and source.errno is not None and source.errno not in _LASTING
 
 
-def _resolve(path: StrPath) -> tuple[fsspec.AbstractFileSystem | None, str]:
-    """Return the file system (None for the local one) and the path in it."""
+def resolve(path: StrPath) -> tuple[fsspec.AbstractFileSystem | None, str]:
+    """Return the file system (None for the local one) and the path in it.
+
+    Raises
+    ------
+    OSError
+        If no installed file system knows the URL.
+    """
     text = os.fspath(path)
     if "\0" in text:
         raise OSError(errno.EINVAL, "a path cannot hold a zero byte")
@@ -154,7 +273,7 @@ def _resolve(path: StrPath) -> tuple[fsspec.AbstractFileSystem | None, str]:
     except (ValueError, ImportError) as error:
         raise OSError(errno.EPROTONOSUPPORT, f"{error} (in {text})") from error
     except Exception as error:
-        raise _as_os_error(error, text) from error
+        raise as_os_error(error, text) from error
     return (None if isinstance(system, LocalFileSystem) else system), name
 
 
@@ -163,8 +282,8 @@ def _protocols(system: fsspec.AbstractFileSystem) -> tuple[str, ...]:
     return (names,) if isinstance(names, str) else tuple(names)
 
 
-def _as_os_error(error: Exception, path: StrPath) -> OSError:
-    """Translate what a file system plugin raised; each has its own family of errors."""
+def as_os_error(error: Exception, path: StrPath) -> OSError:
+    """Return what a file system plugin raised as an `OSError`; each has its own family of errors."""
     if isinstance(error, OSError) and (error.errno is not None or isinstance(error, _LASTING_KINDS)):
         return error
     return OSError(errno.EIO, f"{type(error).__name__}: {error}", os.fspath(path))
@@ -178,7 +297,7 @@ def _put(system: fsspec.AbstractFileSystem, name: str, data: bytes) -> None:
     try:
         system.pipe_file(name, data)
     except Exception as error:
-        raise _as_os_error(error, name) from error
+        raise as_os_error(error, name) from error
 
 
 def _replace_file(target: Path, data: bytes) -> None:

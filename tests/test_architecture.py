@@ -17,7 +17,8 @@ LEVELS = {
     1: "batch.blame batch.journal batch.plan batch.run_directory "
     "batch.last_records batch.exports batch.summary batch.thumbnails batch.thumbnail_cache batch.gallery "
     "batch.report "
-    "images storage inputs chunk batch.manifest loss_plot feature_sheet parameters.ndarray_file parameters.names "
+    "batch.manifest batch.collect batch.naming batch.sources "
+    "images storage listing inputs chunk loss_plot feature_sheet parameters.ndarray_file parameters.names "
     "parameters.record parameters.files parameters.torch_file",
     2: "backend parameters activations features gram losses generated_image preprocessing",
     3: "optimize objective starts targets memory",

@@ -11,10 +11,9 @@ import pytest
 from PIL import Image
 
 from gluon_nst import Job, read_provenance
-from gluon_nst.batch.manifest import collect_jobs, find_pictures
+from gluon_nst.batch.collect import BatchRequest, collect_jobs
 from gluon_nst.batch.runner import SerialRunner
 from gluon_nst.cli import _run
-from gluon_nst.errors import ImageReadError, UsageError
 from gluon_nst.jobs import job_id
 from gluon_nst.recipe_files import load_recipe, tailor
 
@@ -38,36 +37,9 @@ def folder(tmp_path):
     return root
 
 
-def test_folders_are_searched_to_any_depth_and_hidden_files_left_out(folder):
-    assert [str(relative) for _, relative in find_pictures([folder])] == [
-        "broken.jpg",
-        "cat.JPG",
-        "deep/tall.png",
-    ]
-
-
-def test_a_file_named_by_itself_is_taken_whatever_its_name(folder):
-    assert find_pictures([folder / "notes.txt"])[0][1] == Path("notes.txt")
-
-
-def test_what_is_not_there_is_said(folder, tmp_path):
-    with pytest.raises(ImageReadError, match="nowhere"):
-        find_pictures([folder / "nowhere"])
-    (tmp_path / "bare").mkdir()
-    with pytest.raises(ImageReadError, match="no picture"):
-        find_pictures([tmp_path / "bare"])
-
-
-def test_the_tree_is_kept_and_every_style_has_its_own_output(folder):
-    jobs = collect_jobs([folder], ["a.jpg", "b.jpg"], "out", RECIPE)
-    assert [job.output for job in jobs][-2:] == ["out/deep/tall__a.jpg", "out/deep/tall__b.jpg"]
-    assert len({job_id(job) for job in jobs}) == len(jobs) == 6
-
-
-def test_outputs_that_clash_are_refused_before_anything_starts(folder):
-    Image.new("RGB", (40, 40)).save(folder / "cat.png")
-    with pytest.raises(UsageError, match="both be written"):
-        collect_jobs([folder], ["a.jpg"], "out", RECIPE)
+def jobs_of(folder, out):
+    request = BatchRequest((str(folder),), (STYLE,), str(out), RECIPE)
+    return [candidate.job for candidate in collect_jobs(request)]
 
 
 def test_the_job_id_changes_with_everything_that_matters():
@@ -84,7 +56,7 @@ def test_the_job_id_changes_with_everything_that_matters():
 
 
 def test_the_serial_runner_gives_one_result_for_each_job(folder, tmp_path):
-    jobs = collect_jobs([folder], [STYLE], tmp_path / "out", RECIPE)
+    jobs = jobs_of(folder, tmp_path / "out")
     results = {Path(result.content).name: result for result in SerialRunner().run(jobs)}
     assert {name: result.status for name, result in results.items()} == {
         "broken.jpg": "failed", "cat.JPG": "succeeded", "tall.png": "succeeded"
@@ -130,7 +102,7 @@ def test_dask_gives_the_bytes_that_the_serial_runner_gives(folder, tmp_path):
     assert batch(folder, "--style", STYLE, "-o", tmp_path / "out", "--workers", 2).returncode == 0
     written = {str(path): path.read_bytes() for path in (tmp_path / "out").rglob("*.jpg")}
     shutil.rmtree(tmp_path / "out")
-    for result in SerialRunner().run(collect_jobs([folder], [STYLE], tmp_path / "out", RECIPE)):
+    for result in SerialRunner().run(jobs_of(folder, tmp_path / "out")):
         assert Path(result.output).read_bytes() == written.pop(result.output)
         assert read_provenance(result.output)["job_id"] == result.job_id
     assert written == {}
@@ -140,7 +112,7 @@ def test_a_worker_that_dies_fails_its_job_and_not_the_run(folder, tmp_path):
     from gluon_nst.batch.dask_runner import DaskRunner, local_client
 
     (folder / "broken.jpg").unlink()
-    jobs = collect_jobs([folder], [STYLE], tmp_path / "out", RECIPE)
+    jobs = jobs_of(folder, tmp_path / "out")
     with local_client(1) as client:
         client.run(_arm_a_death, str(folder / "cat.JPG"))
         results = {Path(result.content).name: result for result in DaskRunner(client).run(jobs)}

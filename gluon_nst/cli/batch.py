@@ -53,14 +53,15 @@ def batch(
 
     A picture that fails stops none of the others. Exit code 0: all done; 1: some failed.
     """
-    from gluon_nst.batch.manifest import collect_jobs
+    from gluon_nst.batch.collect import BatchRequest, collect_jobs
     from gluon_nst.inputs import take_input
     from gluon_nst.parameters import load_parameters
 
     try:
-        jobs = collect_jobs(
+        request = BatchRequest(
             inputs, styles, output, recipe, suffix=suffix, weights=weights, device=device, precision=precision
         )
+        jobs = [candidate.job for candidate in collect_jobs(request)]
         for style in styles:
             take_input(style)
         load_parameters(weights, recipe.network)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from typing import BinaryIO
 
 from PIL import (
     BmpImagePlugin,
@@ -26,7 +27,7 @@ from gluon_nst.errors import ImageReadError, ImageSizeError
 from gluon_nst.images.integrity import find_damage
 from gluon_nst.images.quiet import pillow_warnings_off
 
-__all__ = ["MAX_PIXELS", "count_frames", "decode", "holds_16_bits", "open_header"]
+__all__ = ["MAX_PIXELS", "count_frames", "decode", "holds_16_bits", "open_header", "open_stream"]
 
 MAX_PIXELS = 178_956_970
 """Largest picture that is decoded unless the caller says otherwise: 2^29 / 3 pixels, where Pillow's own guard
@@ -47,6 +48,8 @@ _SIGNATURES: tuple[tuple[bytes, type[ImageFile.ImageFile]], ...] = (
     (b"GIF89a", GifImagePlugin.GifImageFile),
     (b"BM", BmpImagePlugin.BmpImageFile),
 )
+
+_SNIFFED = 512  # bytes by which a file's kind is told, or what it is instead
 
 # What Pillow's decoders raise for damaged content. Cutting and corrupting files of every kind brought up the
 # first three; the others can come from sums and lookups on numbers that a hostile header chose.
@@ -90,15 +93,8 @@ def open_header(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> ImageFi
     ImageSizeError
         If it has more than `max_pixels` pixels.
     """
-    decoder = _decoder(data, name)
     stream = io.BytesIO(data)
-    try:
-        with pillow_warnings_off():
-            image = decoder(stream, "")
-    except Image.DecompressionBombError as error:
-        raise _beyond_pillow(name, error) from error
-    except _DAMAGE as error:
-        raise _damaged(name, error) from error
+    image = open_stream(stream, name)
     count = image.width * image.height
     if count > max_pixels:
         raise ImageSizeError(
@@ -109,6 +105,27 @@ def open_header(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> ImageFi
     if damage is not None:
         raise ImageReadError(f"{name} is damaged: {damage}. Get it again from where it came.")
     return image
+
+
+def open_stream(stream: BinaryIO, name: str) -> ImageFile.ImageFile:
+    """Read the header of a picture from a seekable file that is open, and no more of it than the kind needs.
+
+    The file must stay open for as long as the picture is used. Damage behind the header goes unseen.
+
+    Raises
+    ------
+    ImageReadError, ImageSizeError
+        As `open_header`.
+    """
+    decoder = _decoder(stream.read(_SNIFFED), name)
+    stream.seek(0)
+    try:
+        with pillow_warnings_off():
+            return decoder(stream, "")
+    except Image.DecompressionBombError as error:
+        raise _beyond_pillow(name, error) from error
+    except _DAMAGE as error:
+        raise _damaged(name, error) from error
 
 
 def decode(image: ImageFile.ImageFile, name: str) -> None:
@@ -163,11 +180,11 @@ def _looks_like(data: bytes) -> str:
         brand = data[8:12].decode("latin-1").strip()
         return f"it is an HEIF, AVIF or video file (brand {brand!r}); convert it to JPEG or PNG"
     try:
-        data[:512].decode("utf-8")
+        data.decode("utf-8")
     except UnicodeDecodeError as error:
-        if error.start < len(data[:512]) - 3:
+        if error.start < len(data) - 3:
             return f"it begins with the bytes {data[:8].hex(' ')}"
-    return "it is a text file" if b"\0" not in data[:512] else f"it begins with the bytes {data[:8].hex(' ')}"
+    return "it is a text file" if b"\0" not in data else f"it begins with the bytes {data[:8].hex(' ')}"
 
 
 def _damaged(name: str, error: Exception) -> ImageReadError:

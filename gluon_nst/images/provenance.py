@@ -20,7 +20,7 @@ from gluon_nst.errors import ImageReadError, UsageError
 from gluon_nst.images.opening import open_header
 from gluon_nst.images.read import read_file
 
-__all__ = ["PNG_KEY", "provenance_text", "read_provenance", "xmp_packet"]
+__all__ = ["PNG_KEY", "carries_provenance", "provenance_text", "read_provenance", "xmp_packet"]
 
 PNG_KEY = "gluon_nst"
 
@@ -88,6 +88,14 @@ def read_provenance(path: storage.StrPath) -> dict[str, Any] | None:
     if not isinstance(record, dict):
         raise ImageReadError(f"{name}: its gluon_nst record is damaged: not a JSON object")
     return record
+
+
+def carries_provenance(image: ImageFile.ImageFile) -> bool:
+    """Return whether a picture whose header is read seems to hold a record; the record is not looked into."""
+    if image.format == "PNG":
+        return PNG_KEY in image.info
+    packet = image.info.get("xmp")
+    return isinstance(packet, bytes) and _NAMESPACE.encode() in packet
 
 
 def _from_xmp(image: ImageFile.ImageFile) -> str | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -21,7 +23,7 @@ from gluon_nst.images.modes import to_channels
 from gluon_nst.images.opening import MAX_PIXELS, count_frames, decode, holds_16_bits, open_header
 from gluon_nst.images.quiet import pillow_warnings_off
 
-__all__ = ["MAX_PIXELS", "Picture", "read_file", "read_image"]
+__all__ = ["MAX_PIXELS", "Picture", "find_exif", "read_file", "read_image", "reading"]
 
 # What undoes each EXIF orientation (Exif 2.32, tag 0x0112).
 _UPRIGHT = {
@@ -94,7 +96,7 @@ def read_image(path: storage.StrPath, *, max_pixels: int = MAX_PIXELS, keep_gps:
     image = open_header(data, name, max_pixels)
     deep = holds_16_bits(image)
     decode(image, name)
-    exif = data if image.format == "TIFF" else _find_exif(image)
+    exif = data if image.format == "TIFF" else find_exif(image)
     with pillow_warnings_off():
         channels = to_channels(image, name, deep=deep)
         color, converted = to_srgb(channels.color, _find_profile(image, exif))
@@ -114,9 +116,22 @@ def read_file(path: storage.StrPath) -> bytes:
     ImageReadError
         If it is missing, a directory, or cannot be read.
     """
+    with reading(path):
+        return storage.read_bytes(path)
+
+
+@contextlib.contextmanager
+def reading(path: storage.StrPath) -> Iterator[None]:
+    """Turn what storage raises in this block into an error that says which picture, and why.
+
+    Raises
+    ------
+    ImageReadError
+        As `read_file`.
+    """
     name = os.fspath(path)
     try:
-        return storage.read_bytes(path)
+        yield
     except FileNotFoundError as error:
         raise ImageReadError(f"{name}: no such file.{_near_name(name)}") from error
     except IsADirectoryError as error:
@@ -138,7 +153,8 @@ def _near_name(name: str) -> str:
     return f" Did you mean {str(wanted.parent / near[0])!r}?" if near else ""
 
 
-def _find_exif(image: ImageFile.ImageFile) -> bytes | None:
+def find_exif(image: ImageFile.ImageFile) -> bytes | None:
+    """Return the EXIF block of a picture that is no TIFF, as its decoder found it."""
     block = image.info.get("exif")
     if isinstance(block, bytes):
         return block

@@ -1,0 +1,250 @@
+"""From what a person asks for to jobs: every picture times every style, or every row of a manifest."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple, TypeVar
+
+from gluon_nst.batch.manifest import Row, read_manifest
+from gluon_nst.batch.naming import DEFAULT_NAME, check_name, output_name, place_output
+from gluon_nst.batch.sources import Source, find_pictures
+from gluon_nst.errors import ImageError, UsageError
+from gluon_nst.images.header import Header, read_header
+from gluon_nst.jobs import Job
+from gluon_nst.listing import fingerprint
+from gluon_nst.recipe import Recipe
+
+__all__ = ["BatchRequest", "Candidate", "Tally", "collect_jobs"]
+
+_THREADS = 8
+_AHEAD = 256
+_KEPT = 4096
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
+
+@dataclasses.dataclass(frozen=True)
+class BatchRequest:
+    """What a batch is to do.
+
+    Attributes
+    ----------
+    inputs, manifest
+        Files, folders, globs and URLs of content images; or else the file that lists the jobs.
+    styles
+        Files, folders, globs and URLs of style images. With a manifest: those of the rows that name none.
+    output
+        Output directory, or its URL.
+    recipe
+        What to do; a manifest changes it row by row.
+    blend
+        Weights of the styles: all of them are mixed in one picture. Empty: every style gives its own.
+    suffix
+        Kind of file written, with its dot, where a manifest does not say.
+    name
+        Template of the outputs' names, as `gluon_nst.batch.naming.check_name` takes it.
+    weights, parameters, device, precision
+        As in `gluon_nst.jobs.Job`.
+    """
+
+    inputs: tuple[str, ...]
+    styles: tuple[str, ...]
+    output: str
+    recipe: Recipe
+    manifest: str | None = None
+    blend: tuple[float, ...] = ()
+    suffix: str = ".jpg"
+    name: str = DEFAULT_NAME
+    weights: str = "bundled"
+    parameters: str = ""
+    device: str = "auto"
+    precision: str = "auto"
+
+
+class Candidate(NamedTuple):
+    """A job, and what the plan needs to know of it.
+
+    Attributes
+    ----------
+    job
+        The job, with its fingerprints.
+    shape
+        (height, width) of the upright content image, in pixels; None if its header cannot be read, of which the
+        worker will say why.
+    origin
+        Where it comes from, for a person: the content's path, or "line 12 of jobs.csv".
+    """
+
+    job: Job
+    shape: tuple[int, int] | None
+    origin: str
+
+
+@dataclasses.dataclass
+class Tally:
+    """What `collect_jobs` left out.
+
+    Attributes
+    ----------
+    stylized
+        Pictures found in folders or by globs that this program made.
+    """
+
+    stylized: int = 0
+
+
+class _Wish(NamedTuple):
+    """A content image, and the manifest's row that names it, if any."""
+
+    source: Source
+    row: Row | None
+
+
+class _Look(NamedTuple):
+    """What a look at a content image gave."""
+
+    header: Header | None
+    fingerprint: str
+
+
+def collect_jobs(request: BatchRequest, tally: Tally | None = None) -> Iterator[Candidate]:
+    """Yield the jobs of a batch, in the order of the inputs and styles, or of the manifest.
+
+    The headers of the content images are read on the way, by a few threads. Pictures that this program made are
+    skipped where they come from folders or globs. Equal recipes are one object. Doubled jobs and outputs that
+    clash are not looked for.
+
+    Parameters
+    ----------
+    request
+        What is asked for.
+    tally
+        Told what was skipped.
+
+    Raises
+    ------
+    UsageError
+        If the request cannot be meant. `ManifestError`: or its manifest.
+    ImageReadError
+        If an input or a style does not exist, or there is no picture in them.
+    """
+    _check(request)
+    styles = [style.path for style in find_pictures(request.styles)] if request.styles else []
+    if request.blend and len(request.blend) != len(styles):
+        raise UsageError(
+            f"there are {len(request.blend)} weights for {len(styles)} styles; give one weight for each style."
+        )
+    return _candidates(request, _wishes(request), styles, Tally() if tally is None else tally)
+
+
+def _check(request: BatchRequest) -> None:
+    check_name(request.name)
+    if bool(request.inputs) == bool(request.manifest):
+        raise UsageError("a batch takes either inputs or a manifest; give one of the two.")
+    if not request.styles and not request.manifest:
+        raise UsageError("a batch of inputs takes at least one style; name an image with --style.")
+
+
+def _wishes(request: BatchRequest) -> Iterator[_Wish]:
+    if request.manifest is None:
+        found = find_pictures(request.inputs, skip=request.output)
+        return (_Wish(source, None) for source in found)
+    rows = read_manifest(
+        request.manifest, recipe=request.recipe, output=request.output, needs_style=not request.styles
+    )
+    return (_Wish(Source(row.content, row.relative, "", named=True), row) for row in rows)
+
+
+def _candidates(
+    request: BatchRequest, wishes: Iterable[_Wish], styles: Sequence[str], tally: Tally
+) -> Iterator[Candidate]:
+    style_mark = functools.lru_cache(_KEPT)(_fingerprint)
+    for wish, look in _in_order(_Looker(), wishes):
+        if look.header is not None and look.header.stylized and not wish.source.named:
+            tally.stylized += 1
+            continue
+        shape = None if look.header is None else (look.header.height, look.header.width)
+        for job in _jobs(request, wish, styles):
+            marks = (look.fingerprint, *map(style_mark, job.styles))
+            yield Candidate(dataclasses.replace(job, fingerprints=marks), shape, _origin(wish))
+
+
+def _origin(wish: _Wish) -> str:
+    return wish.source.path if wish.row is None else wish.row.origin
+
+
+class _Looker:
+    """Looks at content images; those that a manifest names again and again are looked at once."""
+
+    def __init__(self) -> None:
+        self._known = functools.lru_cache(_KEPT)(_look)
+
+    def __call__(self, wish: _Wish) -> _Look:
+        """Return what is to be known of the content image; called in many threads."""
+        if wish.row is not None:
+            return self._known(wish.source.path)
+        return _Look(_header(wish.source.path), wish.source.fingerprint)
+
+
+def _look(path: str) -> _Look:
+    return _Look(_header(path), _fingerprint(path))
+
+
+def _header(path: str) -> Header | None:
+    try:
+        return read_header(path)
+    except ImageError:
+        return None
+
+
+def _fingerprint(path: str) -> str:
+    try:
+        return fingerprint(path)
+    except OSError:  # the worker will say what is wrong with it
+        return ""
+
+
+def _in_order(function: Callable[[Item], Answer], items: Iterable[Item]) -> Iterator[tuple[Item, Answer]]:
+    """Yield every item with the function's answer, in order, while threads work at those that follow."""
+    waiting: deque[tuple[Item, Future[Answer]]] = deque()
+    pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="headers")
+    try:
+        for item in items:
+            waiting.append((item, pool.submit(function, item)))
+            if len(waiting) > _AHEAD:
+                first, answer = waiting.popleft()
+                yield first, answer.result()
+        for item, answer in waiting:
+            yield item, answer.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _jobs(request: BatchRequest, wish: _Wish, styles: Sequence[str]) -> Iterator[Job]:
+    """Yield the jobs of one content image, without their fingerprints."""
+    row = wish.row
+    if row is not None and row.styles:
+        groups: Iterable[tuple[str, ...]] = [row.styles]
+        blend = row.blend
+    else:
+        groups = [tuple(styles)] if request.blend else [(style,) for style in styles]
+        blend = request.blend
+    recipe = request.recipe if row is None else row.recipe
+    # The sha256 that was given is that of the batch's own network.
+    known = recipe.network == request.recipe.network
+    for group in groups:
+        output = row.output if row is not None else None
+        yield Job(
+            wish.source.path, group, output or _output(request, wish.source.relative, group), recipe, blend,
+            weights=request.weights, device=request.device, precision=request.precision,
+            parameters=request.parameters if known else "",
+        )  # fmt: skip
+
+
+def _output(request: BatchRequest, relative: str, styles: Sequence[str]) -> str:
+    return place_output(request.output, output_name(request.name, relative, styles, request.suffix))
