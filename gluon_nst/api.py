@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from gluon_nst._version import __version__
+from gluon_nst.checkpoint import Checkpoint, Tick, ignore_tick
 from gluon_nst.images.geometry import resize
 from gluon_nst.inputs import Input, PictureLike, take_input
 from gluon_nst.progress import REPORT_EVERY, Observer, ignore_progress
@@ -113,6 +114,8 @@ def stylize_inputs(
     starts: Sequence[Input] | None = None,
     observe: Observer = ignore_progress,
     every: int = REPORT_EVERY,
+    resume: Checkpoint | None = None,
+    tick: Tick = ignore_tick,
 ) -> list[Result]:
     """Stylize pictures of one shape together with a warm Stylizer; see `Stylizer.stylize`."""
     stylized = stylizer.stylize(
@@ -122,6 +125,8 @@ def stylize_inputs(
         starts=None if starts is None else [each.picture.pixels for each in starts],
         observe=observe,
         every=every,
+        resume=resume,
+        tick=tick,
     )
     return [
         _result(stylizer, content, styles, blend, done)

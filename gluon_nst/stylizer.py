@@ -7,26 +7,26 @@ style pictures are kept.
 from __future__ import annotations
 
 import dataclasses
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gluon_nst import backend
 from gluon_nst.activations import rescaled_arrays
 from gluon_nst.backend import to_ndarray, translate_errors
+from gluon_nst.checkpoint import Checkpoint, Tick, ignore_tick
 from gluon_nst.chunk import Chunk, Pixels, make_chunks
+from gluon_nst.course import Course, check_fit
 from gluon_nst.features import VGGFeatures
 from gluon_nst.images.color import original_colors
 from gluon_nst.images.geometry import resize
 from gluon_nst.memory import check_memory
 from gluon_nst.objective import StyleTransferObjective, content_targets
-from gluon_nst.optimize import Losses, Outcome, Settings, StepObserver, optimize
+from gluon_nst.optimize import Outcome, Settings, optimize
 from gluon_nst.parameters import Parameters, load_parameters
 from gluon_nst.preprocessing import PIXEL_UNITS, deprocess, preprocess
-from gluon_nst.progress import REPORT_EVERY, TERMS, LossPoint, Observer, Progress, ignore_progress
+from gluon_nst.progress import REPORT_EVERY, LossPoint, Observer, ignore_progress
 from gluon_nst.pyramid import Scale
 from gluon_nst.recipe import Recipe
 from gluon_nst.starts import enlarge, noise
@@ -117,6 +117,8 @@ class Stylizer:
         starts: Sequence[Pixels] | None = None,
         observe: Observer = ignore_progress,
         every: int = REPORT_EVERY,
+        resume: Checkpoint | None = None,
+        tick: Tick = ignore_tick,
     ) -> list[Stylized]:
         """Stylize pictures of one shape together, each with its own targets.
 
@@ -132,6 +134,13 @@ class Stylizer:
             Pictures to start from, for `init = "image"`; resized to the first scale.
         observe, every
             Called after every so many steps.
+        resume
+            A checkpoint of the same call under the same recipe, to go on from: pictures and losses are those of
+            an uninterrupted call, on the CPU bit for bit. Under L-BFGS, which takes one image after the other,
+            it is of one of them; those before it are done again.
+        tick
+            Called after every step, without waiting for the device: it may run up to `every` steps ahead. It can
+            take a checkpoint, and ends the work by raising `gluon_nst.errors.Interrupted`.
 
         Returns
         -------
@@ -146,41 +155,56 @@ class Stylizer:
             If the device has no room, as far as that can be told before or while it runs.
         DivergedError
             If the loss stops being a number.
+        UsageError
+            If weights, start pictures or the checkpoint do not fit the pictures.
         """
         chunks = make_chunks(self.recipe, contents, styles, blend, starts)
+        if resume is not None:
+            check_fit(resume, chunks)
+        done: list[Stylized] = []
         with translate_errors():
-            return [stylized for chunk in chunks for stylized in self._run(chunk, observe, every)]
+            for chunk in chunks:
+                own = resume if resume is not None and resume.part == chunk.part else None
+                course = Course(chunk, own, observe, tick, self._finish)
+                done += self._run(chunk, course, every)
+        return done
 
-    def _run(self, chunk: Chunk, observe: Observer, every: int) -> list[Stylized]:
-        """Take a chunk through all scales."""
+    def _run(self, chunk: Chunk, course: Course, every: int) -> list[Stylized]:
+        """Take a chunk through the scales that it has before it."""
         check_memory(chunk.scales[-1], len(chunk.contents), self.device)
-        began = time.perf_counter()
-        losses: list[list[LossPoint]] = [[] for _ in chunk.contents]
-        image, state = self._start(chunk), None
-        for index, scale in enumerate(chunk.scales):
-            if index:
-                image, state = enlarge(
-                    image, state if self.recipe.carry_moments else None, self._bounds, scale
-                )
-            watch = self._watch(chunk, index, observe)
-            outcome = self._one_scale(chunk, scale, image, state, watch, every)
+        image = state = None
+        for scale in chunk.scales[course.index :]:
+            image, state = self._enter_scale(chunk, course, image, state)
+            outcome = self._one_scale(chunk, scale, image, state, course, every)
             image, state = outcome.image, outcome.state
-            for n, points in enumerate(losses):
-                points.extend(_loss_point(index + 1, step, read, n) for step, read in outcome.history)
-        pictures = self._finish(image.asnumpy(), chunk.photographs)
-        seconds, steps = time.perf_counter() - began, sum(scale.steps for scale in chunk.scales)
+            course.finish_scale(outcome.history)
+        pictures = self._finish(image, chunk)
+        seconds, steps = course.seconds, sum(scale.steps for scale in chunk.scales)
         return [
-            Stylized(picture, tuple(points), steps, seconds, "steps", self.device, self.precision)
-            for picture, points in zip(pictures, losses, strict=True)
+            Stylized(picture, course.losses(n), steps, seconds, "steps", self.device, self.precision)
+            for n, picture in enumerate(pictures)
         ]
 
+    def _enter_scale(self, chunk: Chunk, course: Course, image: Any, state: Any) -> tuple[Any, Any]:
+        """Return images and moments to begin a scale with, from what the one before left."""
+        snapshot = course.snapshot()
+        if snapshot is not None:
+            return to_ndarray(snapshot.image, ctx=self._context), None
+        if not course.index:
+            return self._start(chunk), None
+        kept = state if self.recipe.carry_moments else None
+        return enlarge(image, kept, self._bounds, chunk.scales[course.index])
+
     def _one_scale(
-        self, chunk: Chunk, scale: Scale, image: Any, state: Any, watch: StepObserver, every: int
+        self, chunk: Chunk, scale: Scale, image: Any, state: Any, course: Course, every: int
     ) -> Outcome:
         style = self._style_targets.blended(chunk.styles, chunk.blend, scale)
         content = content_targets(self._network, self.recipe, self._preprocess(chunk.contents, scale))
         objective = StyleTransferObjective(self._network, self.recipe, content, style)
-        return optimize(objective, image, self._settings(scale), state=state, observe=watch, every=every)
+        return optimize(
+            objective, image, self._settings(scale),
+            state=state, resume=course.snapshot(), tick=course.tick, observe=course.observe, every=every,
+        )  # fmt: skip
 
     def _preprocess(self, pictures: Sequence[Pixels], scale: Scale) -> Any:
         resized = [resize(picture, scale.height, scale.width) for picture in pictures]
@@ -200,28 +224,12 @@ class Stylizer:
         names = [field.name for field in dataclasses.fields(Settings) if field.name not in own]
         return Settings(**own, **{name: getattr(self.recipe, name) for name in names})
 
-    def _finish(self, image: NDArray[np.float32], photographs: Sequence[Pixels]) -> list[Pixels]:
-        pictures = deprocess(image, self._units)
+    def _finish(self, image: Any, chunk: Chunk) -> list[Pixels]:
+        """Return the pictures (H, W, 3) of the chunk's images (N, 3, H, W)."""
+        pictures = deprocess(image.asnumpy(), self._units)
         if not self.recipe.original_colors:
             return pictures
         return [
             original_colors(picture, resize(photograph, *picture.shape[:2]))
-            for picture, photograph in zip(pictures, photographs, strict=True)
+            for picture, photograph in zip(pictures, chunk.photographs, strict=True)
         ]
-
-    def _watch(self, chunk: Chunk, index: int, observe: Observer) -> StepObserver:
-        """Return the observer of one scale's steps that tells the caller of the whole work."""
-        scale = chunk.scales[index]
-
-        def watch(step: int, losses: Losses, image: Callable[[], Any]) -> None:
-            progress = Progress(
-                index + 1, len(chunk.scales), scale.height, scale.width, step, scale.steps,
-                chunk.fraction(index, step), {term: float(losses[term].mean()) for term in TERMS},
-            )  # fmt: skip
-            observe(progress, lambda: self._finish(image().asnumpy(), chunk.photographs))
-
-        return watch
-
-
-def _loss_point(scale: int, step: int, losses: Losses, n: int) -> LossPoint:
-    return LossPoint(scale, step, *(float(losses[term][n]) for term in TERMS))

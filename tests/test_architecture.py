@@ -11,17 +11,17 @@ import gluon_nst
 PACKAGE = Path(gluon_nst.__file__).parent
 
 LEVELS = {
-    0: "batch.backlog batch.dispatch batch.feeding batch.limits batch.orders batch.outcomes batch.standing "
+    0: "safer batch.backlog batch.dispatch batch.feeding batch.limits batch.orders batch.outcomes batch.standing "
     "_version errors recipe recipe_files vgg_layers schedule pyramid jobs progress machine cuda_libraries "
     "doctor.diagnosis doctor.gpu_diagnosis doctor.gpu_driver doctor.probe",
     1: "batch.blame batch.journal batch.plan batch.run_directory "
     "batch.last_records batch.exports batch.summary batch.thumbnails batch.thumbnail_cache batch.gallery "
     "batch.report "
     "batch.manifest batch.collect batch.naming batch.sources "
-    "images storage listing inputs chunk loss_plot feature_sheet parameters.ndarray_file parameters.names "
-    "parameters.record parameters.files parameters.torch_file",
+    "images storage listing inputs checkpoint chunk course loss_plot feature_sheet "
+    "parameters.ndarray_file parameters.names parameters.record parameters.files parameters.torch_file",
     2: "backend parameters activations features gram losses generated_image preprocessing",
-    3: "optimize objective starts targets memory",
+    3: "descent readings lbfgs optimize objective starts targets memory",
     4: "stylizer result feature_grid",
     5: "api worker batch.runner batch.dask_runner doctor",
     6: "cli __main__",
