@@ -16,8 +16,8 @@ LEVELS = {
     "doctor.diagnosis doctor.gpu_diagnosis doctor.gpu_driver doctor.probe",
     1: "batch.blame batch.journal batch.plan batch.run_directory "
     "batch.last_records batch.exports batch.summary batch.thumbnails batch.thumbnail_cache batch.gallery "
-    "batch.report "
-    "batch.manifest batch.collect batch.naming batch.sources "
+    "batch.run_state batch.page batch.report "
+    "batch.manifest batch.tables batch.row_recipes batch.row_styles batch.collect batch.naming batch.sources "
     "images storage listing inputs checkpoint chunk course loss_plot feature_sheet "
     "parameters.ndarray_file parameters.names parameters.record parameters.files parameters.torch_file",
     2: "backend parameters activations features gram losses generated_image preprocessing",

@@ -17,7 +17,10 @@ from typing import IO, Any
 from gluon_nst.batch.last_records import FAILURES, LastRecord, LastRecords, Record, read_last_records
 from gluon_nst.errors import OutputError
 
-__all__ = ["write_results"]
+__all__ = ["TABLES", "write_results"]
+
+TABLES = ("results.csv", "failed.csv", "results.parquet")
+"""Names of the files in the run directory."""
 
 # Rows of one Parquet row group: small enough to be held as Python objects (some 10 MB), large enough to compress.
 _GROUP = 10_000
@@ -57,12 +60,13 @@ def write_results(run: Path, records: LastRecords | None = None) -> list[Path]:
         If the journal cannot be read.
     """
     records = read_last_records(run) if records is None else records
+    results, failed, parquet = (run / name for name in TABLES)
     written = [
-        _write_csv(run / "results.csv", _result_columns(records), map(_csv_result, records)),
-        _write_csv(run / "failed.csv", _failed_columns(records), _failed_rows(records)),
+        _write_csv(results, _result_columns(records), map(_csv_result, records)),
+        _write_csv(failed, _failed_columns(records), _failed_rows(records)),
     ]
     if importlib.util.find_spec("pyarrow") is not None:
-        written.append(_write_parquet(run / "results.parquet", records))
+        written.append(_write_parquet(parquet, records))
     return written
 
 

@@ -16,6 +16,7 @@ from gluon_nst.cli.doctor import doctor
 from gluon_nst.cli.features import features
 from gluon_nst.cli.provenance import provenance
 from gluon_nst.cli.recipes import recipes
+from gluon_nst.cli.report import report
 from gluon_nst.cli.stylize import stylize
 from gluon_nst.cli.weights import weights
 from gluon_nst.errors import GluonNSTError, UsageError
@@ -39,7 +40,7 @@ def cli(debug: bool) -> None:
     """
 
 
-for command in (stylize, batch, recipes, features, weights, provenance, doctor):
+for command in (stylize, batch, report, recipes, features, weights, provenance, doctor):
     cli.add_command(command)
 
 
