@@ -22,6 +22,7 @@ from gluon_nst.errors import OutputError
 
 __all__ = [
     "StrPath",
+    "absolute",
     "as_os_error",
     "check_writable",
     "exists",
@@ -170,6 +171,14 @@ def remove(path: StrPath) -> None:
 def is_url(path: StrPath) -> bool:
     """Return whether a path is a URL: ``scheme://...``."""
     return "://" in os.fspath(path)
+
+
+def absolute(path: StrPath) -> str:
+    """Return a local path that means the same from any working directory; a URL as it is.
+
+    Links are not followed and ``..`` stays: behind a link it means another folder than it seems to.
+    """
+    return os.fspath(path) if is_url(path) else os.fspath(Path(path).absolute())
 
 
 def join(base: StrPath, *parts: str) -> str:

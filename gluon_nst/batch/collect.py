@@ -17,6 +17,7 @@ from gluon_nst.images.header import Header, read_header
 from gluon_nst.jobs import Job
 from gluon_nst.listing import fingerprint
 from gluon_nst.recipe import Recipe
+from gluon_nst.storage import absolute
 
 __all__ = ["BatchRequest", "Candidate", "Tally", "collect_jobs"]
 
@@ -117,7 +118,7 @@ def collect_jobs(request: BatchRequest, tally: Tally | None = None) -> Iterator[
 
     The headers of the content images are read on the way, by a few threads. Pictures that this program made are
     skipped where they come from folders or globs. Equal recipes are one object. Doubled jobs and outputs that
-    clash are not looked for.
+    clash are not looked for. Local paths in the jobs are absolute.
 
     Parameters
     ----------
@@ -134,6 +135,7 @@ def collect_jobs(request: BatchRequest, tally: Tally | None = None) -> Iterator[
         If an input or a style does not exist, or there is no picture in them.
     """
     _check(request)
+    request = _anchored(request)
     styles = [style.path for style in find_pictures(request.styles)] if request.styles else []
     if request.blend and len(request.blend) != len(styles):
         raise UsageError(
@@ -148,6 +150,14 @@ def _check(request: BatchRequest) -> None:
         raise UsageError("a batch takes either inputs or a manifest; give one of the two.")
     if not request.styles and not request.manifest:
         raise UsageError("a batch of inputs takes at least one style; name an image with --style.")
+
+
+def _anchored(request: BatchRequest) -> BatchRequest:
+    """Make local paths absolute: workers may have other working directories."""
+    return dataclasses.replace(
+        request, inputs=tuple(map(absolute, request.inputs)), styles=tuple(map(absolute, request.styles)),
+        output=absolute(request.output),
+    )  # fmt: skip
 
 
 def _wishes(request: BatchRequest) -> Iterator[_Wish]:
