@@ -20,8 +20,7 @@ from gluon_nst.jobs import JobResult
 __all__ = ["MAX_ROWS", "Gallery", "choose_records", "make_gallery"]
 
 MAX_ROWS = 20_000
-"""Jobs on one page. With 10,000 it is below 40 MB and a browser shows it within a second or two; beyond twice that
-the tables serve better."""
+"""Jobs on one page. Beyond this its thumbnails would be too small to tell anything, or the page larger than 40 MB."""
 
 
 @dataclasses.dataclass(frozen=True)

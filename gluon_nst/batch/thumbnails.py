@@ -32,14 +32,15 @@ class Look(NamedTuple):
     quality: int
 
 
-# Rows of a page -> the look of its thumbnails. A row brings two thumbnails of its own (its style is shared). With
-# photographs, one takes 10, 5.0, 2.6 and 1.4 kB at these looks, a third more inside the page.
-_LOOKS = ((500, Look(288, 70)), (2_000, Look(192, 65)), (5_000, Look(144, 55)))
-_SMALLEST = Look(112, 40)
+# Rows of a page -> the look of its thumbnails, which keeps the page below 40 MB. A row brings a content and a stylized
+# image. Measured with the photographs of this project and, for stylized images, its paintings, whose strokes
+# compress badly, a row takes 35, 16, 6.8, 3.7 and 2 kB of the page at these looks, the row's text with it.
+_LOOKS = ((500, Look(288, 70)), (1_500, Look(192, 65)), (4_000, Look(128, 45)), (10_000, Look(96, 35)))
+_SMALLEST = Look(64, 30)
 
 
 def choose_look(rows: int) -> Look:
-    """Return how thumbnails should look on a page of so many rows, to keep it below about 40 MB at 10,000."""
+    """Return how thumbnails should look on a page of so many rows, up to 20,000, to keep it below 40 MB."""
     return next((look for most, look in _LOOKS if rows <= most), _SMALLEST)
 
 

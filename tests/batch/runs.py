@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from gluon_nst.jobs import JobResult, result_record
 
 
@@ -41,3 +43,12 @@ def make_run(out: Path, records: Iterable[dict[str, Any]], *, status: dict[str, 
     if status is not None:
         (run / "status.json").write_text(json.dumps(status))
     return run
+
+
+def picture(
+    path: Path, *, size: tuple[int, int] = (60, 40), color: tuple[int, int, int] = (40, 90, 160)
+) -> str:
+    """Write a picture of one color, `size` being Pillow's (width, height), and return its path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, color).save(path, "png")
+    return str(path)
