@@ -21,9 +21,11 @@ from gluon_nst.storage import absolute
 
 __all__ = ["BatchRequest", "Candidate", "Tally", "collect_jobs"]
 
-_THREADS = 8
-_AHEAD = 256
-_KEPT = 4096
+# Threads wait for object stores: at 30 ms a request, 1,000 pictures a second. Local files gain nothing and lose
+# nothing: 85 to 120 microseconds a picture with none, 1, 2, 4, 8, 16 or 32 of them (two cores).
+_THREADS = 32
+_AHEAD = 256  # pictures looked at before they are asked for; each is held in less than 1 KiB
+_KEPT = 4096  # looks at images that a manifest may name again, and fingerprints of styles
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
