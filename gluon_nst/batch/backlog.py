@@ -46,11 +46,11 @@ class Backlog:
 
     def put_first(self, entry: Entry) -> None:
         """Let an entry be the next to go."""
-        self._ready.appendleft(entry)
+        self._queue(entry).appendleft(entry)
 
     def put_last(self, entry: Entry) -> None:
         """Let an entry go after those that wait, but before new tasks."""
-        self._ready.append(entry)
+        self._queue(entry).append(entry)
 
     def put_later(self, entry: Entry, when: float) -> None:
         """Keep an entry until a time."""
@@ -58,13 +58,14 @@ class Backlog:
         heapq.heappush(self._later, (when, self._number, entry))
 
     def put_suspect(self, entry: Entry) -> None:
-        """Keep an entry for a worker of its own."""
-        self._suspects.append(entry)
+        """Keep an entry for a worker of its own, now and whenever it comes back."""
+        entry.suspect = True
+        self.put_last(entry)
 
     def wake(self, now: float) -> None:
         """Let those go whose time has come."""
         while self._later and self._later[0][0] <= now:
-            self._ready.appendleft(heapq.heappop(self._later)[2])
+            self.put_first(heapq.heappop(self._later)[2])
 
     def take_suspect(self, entry: Entry) -> None:
         """Take out one of the suspects."""
@@ -85,6 +86,9 @@ class Backlog:
             return entry
         self._ready.appendleft(entry)
         return None
+
+    def _queue(self, entry: Entry) -> deque[Entry]:
+        return self._suspects if entry.suspect else self._ready
 
     def _draw(self) -> Entry | None:
         task = next(self._tasks, None)

@@ -40,7 +40,8 @@ class Entry:
     kills: int = 0
     overruns: int = 0
     passes: int = 0
-    not_before: float = 0.0
+    suspect: bool = False
+    """It was at a worker that died: from then on it goes alone."""
     doubts: set[str] = dataclasses.field(default_factory=set)
     """Workers that failed at it in doubt."""
 

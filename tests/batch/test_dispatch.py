@@ -334,3 +334,25 @@ def test_a_check_is_asked_for_once_and_retirement_is_told_once():
     made.checked("a", 2.0, sound=False, why="black picture")
     made.checked("a", 2.0, sound=False, why="black picture")
     assert made.actions(2.0) == [Retire("a", "it failed its check: black picture")]
+
+
+# ---- found by random schedules
+
+
+@pytest.mark.parametrize("back", ["release", "not begun", "doubt", "passing", "leave"])
+def test_a_suspect_stays_alone_however_it_comes_back(back):
+    made = dispatcher(4, "ab", in_flight=1, pace=1e-3)
+    _, second = sends(made)
+    made.leave("a")
+    tell(made, second, Kind.DONE)
+    (suspect,) = sends(made)
+    assert keys([suspect]) == [["job-0"]]
+    if back == "release":
+        made.release("b", suspect.number)
+    elif back == "leave":
+        made.leave("b", expected=True)
+    else:
+        kind = {"not begun": Kind.UNSTARTED, "doubt": Kind.DOUBT, "passing": Kind.PASSING}[back]
+        tell(made, suspect, kind)
+    made.join("c", 9.0, 1e-3)
+    assert ["job-0"] in keys(sends(made, 9.0))
