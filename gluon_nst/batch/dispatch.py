@@ -194,6 +194,9 @@ class Dispatcher:
 
     def _doubt(self, entry: Entry, outcome: Outcome | None, standing: Standing) -> None:
         """Send the job elsewhere; where two workers agree it is the job's fault."""
+        if standing.state is State.RETIRED:
+            self._again(entry)
+            return
         agreeing = [self.workers[name] for name in entry.doubts - {standing.name} if self._trusted(name)]
         if agreeing:
             for each in (standing, *agreeing):

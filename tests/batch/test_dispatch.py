@@ -356,3 +356,16 @@ def test_a_suspect_stays_alone_however_it_comes_back(back):
         tell(made, suspect, kind)
     made.join("c", 9.0, 1e-3)
     assert ["job-0"] in keys(sends(made, 9.0))
+
+
+def test_a_retired_worker_that_still_reports_keeps_no_job_from_the_others():
+    made = dispatcher(3, in_flight=3, strikes=9, refuted=1)
+    for send in sends(made):
+        tell(made, send, Kind.DOUBT)
+    first, second, _ = sends(made)  # the same: there is no other worker
+    made.release("a", first.number)
+    made.join("b", 1.0)
+    tell(made, sends(made)[0], Kind.DONE)  # what a had failed at
+    assert made.usable == ["b"]
+    tell(made, second, Kind.DOUBT)
+    assert keys(sends(made)) == [["job-1"]]
