@@ -193,17 +193,18 @@ class Dispatcher:
                     self._retire(other, f"it failed {other.refuted} jobs that other workers then did")
 
     def _doubt(self, entry: Entry, outcome: Outcome | None, standing: Standing) -> None:
-        """Send the job elsewhere; where two workers agree it is the job's fault."""
+        """Send the job elsewhere; where two workers agree it is the job's fault, if one of them is to be believed.
+
+        That is one that did another job or passed a check since: two broken workers agree on every job.
+        """
         if standing.state is State.RETIRED:
             self._again(entry)
             return
         agreeing = [self.workers[name] for name in entry.doubts - {standing.name} if self._trusted(name)]
-        if agreeing:
-            for each in (standing, *agreeing):
-                each.strikes.discard(entry.task.key)
+        if any(entry.task.key not in each.strikes for each in agreeing):
             self._judge(entry, "failed", outcome, standing.name)
             return
-        if standing.name in entry.doubts:
+        if agreeing or standing.name in entry.doubts:
             standing.held[entry] = outcome
         else:
             entry.doubts.add(standing.name)

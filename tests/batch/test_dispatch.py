@@ -369,3 +369,24 @@ def test_a_retired_worker_that_still_reports_keeps_no_job_from_the_others():
     assert made.usable == ["b"]
     tell(made, second, Kind.DOUBT)
     assert keys(sends(made)) == [["job-1"]]
+
+
+@pytest.mark.parametrize("broken", [2, 3, 5])
+def test_broken_workers_that_agree_are_not_believed(broken):
+    ledger = play([FakeJob()] * 300, [Machine(), *[Machine(temper=Temper.BROKEN)] * broken])
+    assert ends(ledger) == {"done"}
+    assert len(ledger.retired) == broken
+
+
+def test_two_workers_are_believed_at_once_if_one_has_done_a_job_since():
+    made = dispatcher(3, "ab", in_flight=1)
+    doubted, at_b = sends(made)
+    tell(made, doubted, Kind.DOUBT)
+    (other,) = sends(made)  # a may not have it again
+    assert keys([other]) == [["job-2"]]
+    tell(made, other, Kind.DONE)
+    tell(made, at_b, Kind.DONE)
+    (again,) = sends(made)
+    assert (again.worker, keys([again])) == ("b", [["job-0"]])
+    tell(made, again, Kind.DOUBT)
+    assert statuses(made) == {"job-0": "failed", "job-1": "done", "job-2": "done"}
