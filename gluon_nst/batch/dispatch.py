@@ -181,9 +181,10 @@ class Dispatcher:
             self._halt(outcome)
 
     def _done(self, entry: Entry, outcome: Outcome | None, standing: Standing) -> None:
-        standing.strikes.clear()
-        standing.strikes_allowed = self.limits.strikes
-        self._believe(standing)
+        if outcome is not None and _computed(outcome):
+            standing.strikes.clear()
+            standing.strikes_allowed = self.limits.strikes
+            self._believe(standing)
         self._judge(entry, "done", outcome, standing.name)
         for name in entry.doubts - {standing.name}:
             other = self.workers.get(name)
@@ -309,6 +310,6 @@ class Dispatcher:
 
 
 def _computed(outcome: Outcome) -> bool:
-    """Return whether a job was run to its end, so that its time says something."""
+    """Return whether a job was run to its end, so that it says something of its worker."""
     result = outcome.result
     return outcome.kind is Kind.DONE and (result is None or result.status == "succeeded")

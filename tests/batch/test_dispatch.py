@@ -390,3 +390,13 @@ def test_two_workers_are_believed_at_once_if_one_has_done_a_job_since():
     assert (again.worker, keys([again])) == ("b", [["job-0"]])
     tell(made, again, Kind.DOUBT)
     assert statuses(made) == {"job-0": "failed", "job-1": "done", "job-2": "done"}
+
+
+def test_a_picture_that_was_there_before_proves_nothing_of_the_worker_that_found_it():
+    made = dispatcher(3, in_flight=1)
+    found = (JobResult("", "", (), "", "skipped"),)
+    tell(made, sends(made)[0], Kind.DOUBT)
+    tell(made, sends(made)[0], Kind.DOUBT)  # the same: there is no other worker
+    tell(made, sends(made)[0], Kind.DONE, result=found)
+    assert statuses(made) == {"job-1": "done"}
+    assert made.workers["a"].strikes == {"job-0"}
