@@ -217,7 +217,7 @@ class Dispatcher:
     def _pass(self, entry: Entry, outcome: Outcome | None, standing: Standing, now: float) -> None:
         entry.passes += 1
         if entry.passes >= self.limits.passes:
-            self._judge(entry, "failed", outcome, standing.name)
+            self._doubt(entry, outcome, standing)  # it may be this worker's way to the storage
             return
         self.retries += 1
         self._backlog.put_later(entry, now + self.limits.pause * 2 ** (entry.passes - 1))

@@ -25,6 +25,7 @@ class Limits:
         Workers that a job must kill, or times that it must overrun, alone, before it is given up.
     passes, pause
         Tries of a job while storage fails, and the seconds before the second one, doubled for each further.
+        What fails at the last of them is in doubt: it may be that worker's way to the storage.
     strikes, refuted
         Failures in doubt in a row that bring a check; jobs that others did instead that retire a worker.
     timeout

@@ -400,3 +400,15 @@ def test_a_picture_that_was_there_before_proves_nothing_of_the_worker_that_found
     tell(made, sends(made)[0], Kind.DONE, result=found)
     assert statuses(made) == {"job-1": "done"}
     assert made.workers["a"].strikes == {"job-0"}
+
+
+def test_with_storage_lost_at_one_of_two_workers_all_is_done():
+    ledger = play([FakeJob()] * 200, [Machine(), Machine(temper=Temper.CUT_OFF)])
+    assert ends(ledger) == {"done"}
+    assert ledger.retired == ["1.0"]
+
+
+def test_storage_that_fails_everywhere_and_for_good_fails_the_job():
+    ledger = play([FakeJob(passing=1000), FakeJob(), FakeJob()], [Machine(), Machine()])
+    assert ledger.verdicts["job-0"].status == "failed"
+    assert ledger.verdicts["job-0"].attempts <= Limits().passes + 2
