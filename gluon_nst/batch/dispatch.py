@@ -14,6 +14,7 @@ fails fast eats the whole collection. Hence:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 from gluon_nst.batch.backlog import Backlog
@@ -125,7 +126,7 @@ class Dispatcher:
         """Return what is to be done now, once."""
         self._find_overruns(now)
         if not self.stopping:
-            self._settle_held()
+            self._settle_held(now)
             self._backlog.wake(now)
             for portion in self._feeder.portions():
                 self._send(portion, now)
@@ -172,7 +173,7 @@ class Dispatcher:
         elif kind is Kind.FAULT:
             self._judge(entry, "failed", outcome, standing.name)
         elif kind is Kind.DOUBT:
-            self._doubt(entry, outcome, standing)
+            self._doubt(entry, outcome, standing, now)
         elif kind is Kind.PASSING:
             self._pass(entry, outcome, standing, now)
         else:
@@ -193,7 +194,7 @@ class Dispatcher:
                 if other.refuted >= self.limits.refuted:
                     self._retire(other, f"it failed {other.refuted} jobs that other workers then did")
 
-    def _doubt(self, entry: Entry, outcome: Outcome | None, standing: Standing) -> None:
+    def _doubt(self, entry: Entry, outcome: Outcome | None, standing: Standing, now: float) -> None:
         """Send the job elsewhere; where two workers agree it is the job's fault, if one of them is to be believed.
 
         That is one that did another job or passed a check since: two broken workers agree on every job.
@@ -212,12 +213,12 @@ class Dispatcher:
             self._again(entry)
         standing.strikes.add(entry.task.key)
         if len(standing.strikes) >= standing.strikes_allowed:
-            self._check(standing)
+            self._check(standing, now)
 
     def _pass(self, entry: Entry, outcome: Outcome | None, standing: Standing, now: float) -> None:
         entry.passes += 1
         if entry.passes >= self.limits.passes:
-            self._doubt(entry, outcome, standing)  # it may be this worker's way to the storage
+            self._doubt(entry, outcome, standing, now)  # it may be this worker's way to the storage
             return
         self.retries += 1
         self._backlog.put_later(entry, now + self.limits.pause * 2 ** (entry.passes - 1))
@@ -259,9 +260,9 @@ class Dispatcher:
     def _trusted(self, worker: str) -> bool:
         return worker in self.workers and self.workers[worker].state is not State.RETIRED
 
-    def _check(self, standing: Standing) -> None:
+    def _check(self, standing: Standing, now: float) -> None:
         if standing.state is State.WORKING:
-            standing.state = State.CHECKING
+            standing.state, standing.since = State.CHECKING, now
             self._actions.append(Check(standing.name))
 
     def _believe(self, standing: Standing) -> None:
@@ -282,31 +283,30 @@ class Dispatcher:
         self._actions.append(Retire(standing.name, why))
         self._disbelieve(standing)
 
-    def _settle_held(self) -> None:
+    def _settle_held(self, now: float) -> None:
         """Where nothing but held outcomes is left, have their workers checked."""
         holding = [each for each in self.workers.values() if each.held]
         if holding and not self.in_flight and not self._backlog.waiting():
             for standing in holding:
-                self._check(standing)
+                self._check(standing, now)
 
     # ---- time
 
     def _find_overruns(self, now: float) -> None:
         for standing in self.workers.values():
-            if standing.idle or standing.state is State.KILLED:
-                continue
-            allowed = self.limits.seconds_allowed(standing.jobs, standing.cost, self._feeder.pace(standing))
+            allowed = self._seconds_allowed(standing)
             if now - standing.since > allowed:
                 standing.state = State.KILLED
                 self._actions.append(
                     Kill(standing.name, f"nothing came back from it for {allowed:.0f} seconds")
                 )
 
-    def _pace(self, standing: Standing) -> float | None:
-        """Return a worker's seconds per unit of cost, else those of the slowest of the others."""
-        if standing.pace is not None:
-            return standing.pace
-        return max((each.pace for each in self.workers.values() if each.pace is not None), default=None)
+    def _seconds_allowed(self, standing: Standing) -> float:
+        if standing.state is State.KILLED:
+            return math.inf
+        if standing.idle:
+            return self.limits.least_timeout if standing.state is State.CHECKING else math.inf
+        return self.limits.seconds_allowed(standing.jobs, standing.cost, self._feeder.pace(standing))
 
 
 def _computed(outcome: Outcome) -> bool:

@@ -31,7 +31,8 @@ class Limits:
     timeout
         Seconds that one job may take; None leaves it to the next two, infinity sets no limit.
     patience, least_timeout
-        How many times longer than foreseen a job may take, and never less than so many seconds. Between a
+        How many times longer than foreseen a job may take, and never less than so many seconds, which is
+        also what a check may take. Between a
         photograph alone and the same beside a busy neighbor a factor of 2 to 3 was seen.
     """
 

@@ -412,3 +412,13 @@ def test_storage_that_fails_everywhere_and_for_good_fails_the_job():
     ledger = play([FakeJob(passing=1000), FakeJob(), FakeJob()], [Machine(), Machine()])
     assert ledger.verdicts["job-0"].status == "failed"
     assert ledger.verdicts["job-0"].attempts <= Limits().passes + 2
+
+
+def test_a_worker_that_never_answers_its_check_is_killed():
+    made = dispatcher(1)
+    tell(made, sends(made, 0.0)[0], Kind.DOUBT, now=1.0)
+    tell(made, sends(made, 1.0)[0], Kind.DOUBT, now=2.0)
+    assert made.actions(3.0) == [Check("a")]
+    assert made.actions(603.0) == []
+    (kill,) = made.actions(603.1)
+    assert kill == Kill("a", "nothing came back from it for 600 seconds")
