@@ -229,8 +229,9 @@ class Dispatcher:
         if expected and not overrun:
             self._hand_back(entry)
             return
+        # One that was leaving, under check or retired may have died of that.
+        entry.kills += chunk.alone and standing.state is State.WORKING
         entry.overruns += chunk.alone and overrun
-        entry.kills += chunk.alone and not overrun
         if entry.kills >= self.limits.kills:
             self._judge(entry, "poison", None, standing.name)
         elif entry.overruns >= self.limits.overruns:

@@ -422,3 +422,15 @@ def test_a_worker_that_never_answers_its_check_is_killed():
     assert made.actions(603.0) == []
     (kill,) = made.actions(603.1)
     assert kill == Kill("a", "nothing came back from it for 600 seconds")
+
+
+def test_the_death_of_a_leaving_worker_blames_no_job():
+    made = dispatcher(1)
+    for worker in "bcd":
+        sends(made)
+        before = next(iter(made.workers))
+        made.depart(before)  # it is given notice, and killed before its long job ends
+        made.leave(before)
+        made.join(worker, 0.0)
+    tell(made, sends(made)[0], Kind.DONE)
+    assert statuses(made) == {"job-0": "done"}
