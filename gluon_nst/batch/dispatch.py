@@ -185,6 +185,7 @@ class Dispatcher:
         if outcome is not None and _computed(outcome):
             standing.strikes.clear()
             standing.strikes_allowed = self.limits.strikes
+            standing.refuted = max(0, standing.refuted - 1)  # only one that fails more than it does is bad
             self._believe(standing)
         self._judge(entry, "done", outcome, standing.name)
         for name in entry.doubts - {standing.name}:

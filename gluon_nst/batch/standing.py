@@ -103,7 +103,7 @@ class Standing:
     strikes_allowed
         How many bring a check; doubled by each check that it passes, so that a run of bad jobs costs few.
     refuted
-        Jobs that it failed at and that another worker then did.
+        Jobs that it failed at and that another worker then did, less one for each that it did itself.
     held
         Outcomes in doubt that are believed only once it has passed a check or done a job: entry -> outcome.
     """

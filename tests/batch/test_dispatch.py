@@ -434,3 +434,14 @@ def test_the_death_of_a_leaving_worker_blames_no_job():
         made.join(worker, 0.0)
     tell(made, sends(made)[0], Kind.DONE)
     assert statuses(made) == {"job-0": "done"}
+
+
+def test_workers_that_fail_now_and_then_are_not_all_retired_in_a_long_night():
+    made = dispatcher(3000, "ab", in_flight=1)
+    number = 0
+    while not made.finished:
+        for send in sends(made):
+            number += 1
+            tell(made, send, Kind.DOUBT if number % 100 == 0 else Kind.DONE)
+        assert made.usable == ["a", "b"]
+    assert set(statuses(made).values()) == {"done"}
