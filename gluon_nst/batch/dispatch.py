@@ -57,7 +57,11 @@ class Dispatcher:
     # ---- what happened
 
     def join(self, worker: str, now: float, pace: float | None = None) -> None:
-        """Take in a worker that has proved ready; `pace` is a guess at its seconds per unit of cost."""
+        """Take in a worker that has proved ready; `pace` is a guess at its seconds per unit of cost.
+
+        One of that name that was there before is dead, whether anyone noticed or not.
+        """
+        self.leave(worker)
         self.workers[worker] = Standing(worker, self.limits.strikes, since=now, pace=pace)
 
     def leave(self, worker: str, *, expected: bool = False) -> None:

@@ -445,3 +445,10 @@ def test_workers_that_fail_now_and_then_are_not_all_retired_in_a_long_night():
             tell(made, send, Kind.DOUBT if number % 100 == 0 else Kind.DONE)
         assert made.usable == ["a", "b"]
     assert set(statuses(made).values()) == {"done"}
+
+
+def test_a_worker_that_joins_under_a_name_that_is_held_has_died_before():
+    made = dispatcher(2, pace=1.0)
+    sends(made)
+    made.join("a", 5.0)
+    assert keys(sends(made, 5.0)) == [["job-0"]]  # alone, as after a death
