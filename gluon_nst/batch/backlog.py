@@ -5,7 +5,6 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Callable, Iterator
-from itertools import islice
 
 from gluon_nst.batch.standing import Entry, Task
 
@@ -31,9 +30,9 @@ class Backlog:
         self._later: list[tuple[float, int, Entry]] = []
         self._number = 0
 
-    def suspects(self, count: int) -> list[Entry]:
-        """Return the first suspects that wait, at most so many."""
-        return list(islice(self._suspects, count))
+    def suspects(self) -> Iterator[Entry]:
+        """Return the suspects that wait, in their order."""
+        return iter(self._suspects)
 
     def waiting(self) -> bool:
         """Return whether anything is left to be sent, now or later."""

@@ -56,11 +56,12 @@ class Feeder:
     def _reserve(self, able: list[Standing]) -> dict[Standing, Entry]:
         """Return a worker for each suspect, as far as they go; it gets nothing else until it is idle."""
         reserved: dict[Standing, Entry] = {}
-        for entry in self._backlog.suspects(len(able)):
-            for worker in able:
-                if worker not in reserved and self._may_have(worker, entry):
-                    reserved[worker] = entry
-                    break
+        for entry in self._backlog.suspects():
+            if len(reserved) == len(able):
+                break
+            free = (each for each in able if each not in reserved and self._may_have(each, entry))
+            if (worker := next(free, None)) is not None:
+                reserved[worker] = entry
         return reserved
 
     def _may_have(self, worker: Standing, entry: Entry) -> bool:

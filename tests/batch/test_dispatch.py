@@ -10,7 +10,7 @@ from gluon_nst.batch.dispatch import Dispatcher
 from gluon_nst.batch.limits import Limits
 from gluon_nst.batch.orders import Check, Kill, Retire, Send
 from gluon_nst.batch.outcomes import Kind, Outcome
-from gluon_nst.batch.standing import Task
+from gluon_nst.batch.standing import State, Task
 from gluon_nst.jobs import JobResult
 from tests.batch.simulation import FakeJob, Machine, Nature, Temper, World, task
 
@@ -452,3 +452,17 @@ def test_a_worker_that_joins_under_a_name_that_is_held_has_died_before():
     sends(made)
     made.join("a", 5.0)
     assert keys(sends(made, 5.0)) == [["job-0"]]  # alone, as after a death
+
+
+def test_a_suspect_that_a_worker_may_not_have_keeps_it_from_no_other():
+    made = dispatcher(2, "ab", in_flight=1)
+    sends(made)
+    made.leave("a")
+    made.leave("b")
+    made.join("c", 0.0)
+    tell(made, sends(made)[0], Kind.DOUBT)  # job-0
+    made.join("d", 0.0)
+    for send in sends(made):  # job-1 to c, job-0 to d
+        made.release(send.worker, send.number)
+    made.workers["d"].state = State.CHECKING
+    assert keys(sends(made)) == [["job-1"]]
