@@ -21,6 +21,7 @@ is a manifest too.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import posixpath
@@ -106,13 +107,18 @@ def read_manifest(
     """
     name = os.fspath(path)
     table = read_table(path)
-    if table.columns is not None:
+    try:
         _check_header(table.columns, name)
+    except ManifestError:
+        table.close()
+        raise
     reader = _RowReader(table.unit, name, recipe, os.fspath(output), needs_style)
     return _rows(table, reader, name)
 
 
-def _check_header(columns: Sequence[str], name: str) -> None:
+def _check_header(columns: Sequence[str] | None, name: str) -> None:
+    if columns is None:
+        return
     try:
         _check_columns(tuple(columns))
         doubled = sorted({column for column in columns if column and columns.count(column) > 1})
@@ -140,17 +146,18 @@ def _check_columns(columns: tuple[str, ...]) -> None:
 def _rows(table: Table, reader: _RowReader, name: str) -> Iterator[Row]:
     problems: list[str] = []
     number = 0
-    for record in table.records:
-        number = record.number
-        try:
-            row = reader.read(record)
-        except UsageError as error:
-            problems.append(f"{reader.where(record)}: {error}")
-            if len(problems) == _REPORTED:
-                break
-            continue
-        if not problems:
-            yield row
+    with contextlib.closing(table):
+        for record in table.records:
+            number = record.number
+            try:
+                row = reader.read(record)
+            except UsageError as error:
+                problems.append(f"{reader.where(record)}: {error}")
+                if len(problems) == _REPORTED:
+                    break
+                continue
+            if not problems:
+                yield row
     if problems:
         raise ManifestError(_report(problems, name))
     if not number:

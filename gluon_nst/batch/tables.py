@@ -12,7 +12,7 @@ import json
 import os
 import sys
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO, NamedTuple, cast
 
 from gluon_nst import storage
@@ -60,11 +60,14 @@ class Table(NamedTuple):
         The rows, in order, read as they are asked for.
     unit
         What `Record.number` counts: "line" or "row".
+    close
+        Closes the file; no more rows are read then.
     """
 
     columns: tuple[str, ...] | None
     records: Iterator[Record]
     unit: str
+    close: Callable[[], None]
 
 
 def read_table(path: storage.StrPath) -> Table:
@@ -87,12 +90,15 @@ def read_table(path: storage.StrPath) -> Table:
     suffix = next((each for each in (*_DELIMITERS, *_JSON_LINES, ".parquet") if kind.endswith(each)), None)
     if suffix is None:
         raise ManifestError(f"the kind of the manifest {name!r} is unknown; {_KINDS}.")
-    with _errors_of(name):
-        stream = storage.open_binary(path)
-        if suffix == ".parquet":
-            return _read_parquet(stream, name)
-        lines = _lines(stream, packed=name.lower().endswith(".gz"))
-        return _read_csv(lines, _DELIMITERS[suffix], name) if suffix in _DELIMITERS else _read_json(lines)
+    if suffix == ".parquet":
+        return _read_parquet(path, name)
+    lines, close = _open_lines(path, name)
+    try:
+        table = _read_csv(lines, _DELIMITERS[suffix], name) if suffix in _DELIMITERS else _read_json(lines)
+    except ManifestError:
+        close()
+        raise
+    return table._replace(close=close)
 
 
 @contextlib.contextmanager
@@ -105,6 +111,10 @@ def _errors_of(name: str) -> Iterator[None]:
         raise ManifestError(f"the manifest {name!r} cannot be read: {reason}.") from error
 
 
+def _nothing() -> None:
+    """Leave open what was not opened here."""
+
+
 def _standard_input() -> Table:
     lines = _decoded(sys.stdin.buffer)
     with _errors_of(STANDARD_INPUT):
@@ -113,9 +123,16 @@ def _standard_input() -> Table:
     return _read_json(lines) if first.lstrip().startswith("{") else _read_csv(lines, ",", STANDARD_INPUT)
 
 
-def _lines(stream: BinaryIO, *, packed: bool) -> Iterator[str]:
-    unpacked = cast(BinaryIO, gzip.GzipFile(fileobj=stream)) if packed else stream
-    return _decoded(io.BufferedReader(cast(io.RawIOBase, unpacked)))
+def _open_lines(path: storage.StrPath, name: str) -> tuple[Iterator[str], Callable[[], None]]:
+    """Return the lines of a file, and what closes it."""
+    stack = contextlib.ExitStack()
+    with _errors_of(name):
+        stream = stack.enter_context(storage.open_binary(path))
+    if name.lower().endswith(".gz"):
+        stream = stack.enter_context(cast(BinaryIO, gzip.GzipFile(fileobj=stream)))
+    # Files of fsspec read a line slowly by themselves.
+    buffered = stack.enter_context(io.BufferedReader(cast(io.RawIOBase, stream)))
+    return _decoded(buffered), stack.close
 
 
 def _decoded(stream: Iterable[bytes]) -> Iterator[str]:
@@ -136,7 +153,7 @@ def _read_csv(lines: Iterator[str], delimiter: str, name: str) -> Table:
         why = header.problem if header else "it is empty; its first line must name the columns"
         raise ManifestError(f"the manifest {name!r} cannot be read: {why}.")
     columns = tuple(cell.strip() for cell in header.values["cells"])
-    return Table(columns, map(functools.partial(_named, columns), _cells(reader)), "line")
+    return Table(columns, map(functools.partial(_named, columns), _cells(reader)), "line", _nothing)
 
 
 def _cells(reader: Any) -> Iterator[Record]:
@@ -167,7 +184,7 @@ def _named(columns: Sequence[str], record: Record) -> Record:
 
 
 def _read_json(lines: Iterator[str]) -> Table:
-    return Table(None, _objects(lines), "line")
+    return Table(None, _objects(lines), "line", _nothing)
 
 
 def _objects(lines: Iterator[str]) -> Iterator[Record]:
@@ -179,7 +196,7 @@ def _objects(lines: Iterator[str]) -> Iterator[Record]:
             return
         if line is None:
             return
-        if not line.isspace():
+        if line.strip():
             yield _object(number, line)
 
 
@@ -193,7 +210,7 @@ def _object(number: int, line: str) -> Record:
     return Record(number, values)
 
 
-def _read_parquet(stream: BinaryIO, name: str) -> Table:
+def _read_parquet(path: storage.StrPath, name: str) -> Table:
     try:
         import pyarrow
         from pyarrow import parquet
@@ -203,10 +220,12 @@ def _read_parquet(stream: BinaryIO, name: str) -> Table:
             "as CSV or JSON Lines."
         ) from error
     try:
-        file = parquet.ParquetFile(stream)
+        with _errors_of(name):
+            file = parquet.ParquetFile(storage.open_binary(path) if storage.is_url(path) else path)
     except pyarrow.ArrowException as error:
         raise ManifestError(f"the manifest {name!r} cannot be read: {error}.") from error
-    return Table(tuple(file.schema_arrow.names), _parquet_rows(file, pyarrow.ArrowException), "row")
+    rows = _parquet_rows(file, pyarrow.ArrowException)
+    return Table(tuple(file.schema_arrow.names), rows, "row", functools.partial(file.close, force=True))
 
 
 def _parquet_rows(file: Any, damage: type[Exception]) -> Iterator[Record]:
