@@ -11,7 +11,19 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from gluon_nst.errors import OutputError
-from gluon_nst.storage import check_writable, may_pass, read_bytes, write_bytes
+from gluon_nst.storage import (
+    absolute,
+    check_writable,
+    exists,
+    is_url,
+    join,
+    may_pass,
+    open_binary,
+    read_bytes,
+    read_start,
+    remove,
+    write_bytes,
+)
 from tests.limits import files_at_most
 
 DATA = bytes(range(256)) * 40
@@ -226,3 +238,86 @@ def test_only_errors_of_storage_may_pass() -> None:
     assert not may_pass(OSError("image file is truncated"))
     assert not may_pass(ValueError("x"))
     assert not may_pass(OutputError("x"))
+
+
+@pytest.fixture(params=["local", "file", "memory"])
+def anywhere(request: pytest.FixtureRequest, tmp_path: Path, memory_folder: str) -> str:
+    """Return a folder: a path, its URL, or one in memory."""
+    return {"local": str(tmp_path), "file": f"file://{tmp_path}", "memory": memory_folder}[request.param]
+
+
+def test_the_start_of_a_file_and_pieces_of_it_can_be_read(anywhere: str) -> None:
+    path = join(anywhere, "a", "x")
+    write_bytes(path, DATA)
+    assert read_start(path, 100) == DATA[:100]
+    assert read_start(path, 10**6) == DATA
+    with open_binary(path) as file:
+        file.seek(1000)
+        assert file.read(7) == DATA[1000:1007]
+
+
+def test_what_is_removed_is_gone_and_may_be_removed_again(anywhere: str) -> None:
+    path = join(anywhere, "a", "x")
+    assert not exists(path)
+    write_bytes(path, b"")
+    assert exists(path) and exists(join(anywhere, "a"))
+    remove(path)
+    remove(path)
+    assert not exists(path)
+
+
+@pytest.mark.parametrize("read", [lambda path: read_start(path, 9), open_binary])
+def test_missing_files_and_odd_protocols_raise_os_errors(read, anywhere: str) -> None:
+    with pytest.raises(FileNotFoundError):
+        read(join(anywhere, "none"))
+    for path in ("nosuchprotocol://x/y", "zero\0byte"):
+        with pytest.raises(OSError) as caught:
+            read(path)
+        assert not may_pass(caught.value)
+
+
+def test_a_link_that_points_nowhere_and_a_name_too_long_do_not_exist(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "none")
+    assert not exists(tmp_path / "link")
+    assert not exists(tmp_path / ("n" * 256))
+
+
+def test_a_folder_is_not_removed(tmp_path: Path) -> None:
+    with pytest.raises(OSError) as caught:
+        remove(tmp_path)
+    assert not may_pass(caught.value)
+    assert tmp_path.is_dir()
+
+
+@pytest.mark.parametrize(
+    ("base", "parts", "expected"),
+    [
+        ("a", ("b", "c.jpg"), "a/b/c.jpg"),
+        ("a/", ("b/c", ""), "a/b/c"),
+        ("", ("a",), "a"),
+        ("/", ("a",), "/a"),
+        ("a::b", ("c",), "a::b/c"),
+        ("s3://bucket", ("a", "b"), "s3://bucket/a/b"),
+        ("memory://", ("a",), "memory://a"),
+        ("zip://in::/x/y.zip", ("a", "b"), "zip://in/a/b::/x/y.zip"),
+        ("zip://::s3://b/y.zip", ("a",), "zip://a::s3://b/y.zip"),
+    ],
+)
+def test_paths_and_urls_are_joined_alike(base: str, parts: tuple[str, ...], expected: str) -> None:
+    assert join(base, *parts) == expected
+
+
+def test_absolute_paths_keep_what_links_could_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert absolute("a/../b") == f"{tmp_path}/a/../b"
+    assert absolute("./a//b") == f"{tmp_path}/a/b"
+    assert absolute("/a") == "/a"
+    assert absolute("s3://a/./b") == "s3://a/./b"
+    assert is_url("s3://a") and not is_url("/a:/b")
+
+
+def test_errors_of_a_plugin_are_translated_wherever_it_is_asked() -> None:
+    fsspec.register_implementation("gluonnstflaky", _Flaky, clobber=True)
+    with pytest.raises(OSError, match="ServiceError: slow down") as caught:
+        read_start("gluonnstflaky://a/b", 9)
+    assert may_pass(caught.value)
