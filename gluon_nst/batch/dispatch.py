@@ -223,7 +223,8 @@ class Dispatcher:
     def _pass(self, entry: Entry, outcome: Outcome | None, standing: Standing, now: float) -> None:
         entry.passes += 1
         if entry.passes >= self.limits.passes:
-            self._doubt(entry, outcome, standing, now)  # it may be this worker's way to the storage
+            entry.passes = 0  # it may be this worker's way to the storage: the next has tries of its own
+            self._doubt(entry, outcome, standing, now)
             return
         self.retries += 1
         self._backlog.put_later(entry, now + self.limits.pause * 2 ** (entry.passes - 1))

@@ -344,7 +344,7 @@ def test_a_suspect_stays_alone_however_it_comes_back(back):
     made = dispatcher(4, "ab", in_flight=1, pace=1e-3)
     _, second = sends(made)
     made.leave("a")
-    tell(made, second, Kind.DONE)
+    tell(made, second, Kind.DONE, now=0.0)
     (suspect,) = sends(made)
     assert keys([suspect]) == [["job-0"]]
     if back == "release":
@@ -411,7 +411,12 @@ def test_with_storage_lost_at_one_of_two_workers_all_is_done():
 def test_storage_that_fails_everywhere_and_for_good_fails_the_job():
     ledger = play([FakeJob(passing=1000), FakeJob(), FakeJob()], [Machine(), Machine()])
     assert ledger.verdicts["job-0"].status == "failed"
-    assert ledger.verdicts["job-0"].attempts <= Limits().passes + 2
+    assert ledger.verdicts["job-0"].attempts <= 2 * Limits().passes
+
+
+def test_tries_used_up_by_a_worker_without_storage_do_not_count_against_the_job():
+    ledger = play([FakeJob(passing=2)], [Machine(temper=Temper.CUT_OFF), Machine(joins=2.5)])
+    assert ends(ledger) == {"done"}
 
 
 def test_a_worker_that_never_answers_its_check_is_killed():
