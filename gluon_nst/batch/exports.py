@@ -9,13 +9,14 @@ import itertools
 import json
 import os
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 from gluon_nst.batch.last_records import FAILURES, LastRecord, LastRecords, Record, read_last_records
 from gluon_nst.errors import OutputError
+from gluon_nst.storage import absolute
 
 __all__ = ["TABLES", "write_results"]
 
@@ -116,19 +117,19 @@ def _failed_row(record: LastRecord) -> Record:
     own = {
         name: vars(result)[name] for name in ("status", "error_type", "error", "attempts", "job_id", "aside")
     }
-    changes = {name: _manifest_cell(value) for name, value in record.changes.items() if name not in own}
+    changes = {name: _setting(name, value) for name, value in record.changes.items() if name not in own}
     return {
         **changes,
         **_without_formulas(own),
         **_style_cells(record),
-        "content": _absolute(result.content),
-        "output": _absolute(result.output),
+        "content": absolute(result.content),
+        "output": absolute(result.output),
     }
 
 
 def _style_cells(record: LastRecord) -> Record:
     """Return one plain style as it is; several, or weights, as JSON."""
-    styles = [_absolute(style) for style in record.result.styles]
+    styles = [absolute(style) for style in record.result.styles]
     if len(styles) == 1:
         return {"style": styles[0]}
     if len(record.blend) != len(styles):
@@ -137,13 +138,13 @@ def _style_cells(record: LastRecord) -> Record:
     return {"styles": json.dumps([{"style": style, "weight": weight} for style, weight in pairs])}
 
 
-def _absolute(path: str) -> str:
-    """Return a path that means the same from anywhere; the table lies elsewhere than where the run began."""
-    return path if "://" in path else os.path.abspath(path)  # noqa: PTH100 (Path would shorten names with ..)
-
-
-def _manifest_cell(value: object) -> object:
-    return value if isinstance(value, str | int | float) else json.dumps(value)
+def _setting(name: str, value: object) -> str:
+    """Return a field of the recipe as the manifest takes it: TOML, quotes around words left out."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{json.dumps(key)} = {json.dumps(item)}" for key, item in value.items()) + "}"
+    if name == "size" and value == 0:
+        return "original"
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _without_formulas(row: Record) -> Record:

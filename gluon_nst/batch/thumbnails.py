@@ -34,8 +34,8 @@ class Look(NamedTuple):
 
 # Rows of a page -> the look of its thumbnails, which keeps the page below 40 MB. A row brings a content and a stylized
 # image. Measured with the photographs of this project and, for stylized images, its paintings, whose strokes
-# compress badly, a row takes 35, 16, 6.8, 3.7 and 2 kB of the page at these looks, the row's text with it.
-_LOOKS = ((500, Look(288, 70)), (1_500, Look(192, 65)), (4_000, Look(128, 45)), (10_000, Look(96, 35)))
+# compress badly, a row takes 35, 16, 6.8, 3.4 and 1.8 kB of the page at these looks, the row's text with it.
+_LOOKS = ((500, Look(288, 70)), (1_500, Look(192, 65)), (4_000, Look(128, 45)), (10_000, Look(96, 30)))
 _SMALLEST = Look(64, 30)
 
 

@@ -11,7 +11,10 @@ import pytest
 
 from gluon_nst.batch.exports import write_results
 from gluon_nst.batch.last_records import find_run, read_last_records
+from gluon_nst.batch.manifest import read_manifest
 from gluon_nst.errors import OutputError, UsageError
+from gluon_nst.recipe import recipe_mapping
+from gluon_nst.recipe_files import load_recipe
 from tests.batch.runs import make_run, record
 
 FAILED = {"error_type": "ImageReadError", "error": "x is damaged", "attempts": 2}
@@ -76,15 +79,44 @@ def test_what_failed_is_listed_to_be_run_again(tmp_path, status):
 def test_several_styles_their_weights_and_a_jobs_own_settings_survive(tmp_path):
     styles = ["/s/a;b,=2.jpg", 's3://bucket/"c".jpg']
     run = make_run(tmp_path, [
-        record(1, "failed", styles=styles, blend=[1, 3], changes={"steps": 9, "scales": [64, 128]}),
+        record(1, "failed", styles=styles, blend=[1, 3], changes={"steps": 9, "init_range": [-1, 1]}),
         record(2, "failed", styles=styles),
     ])  # fmt: skip
     write_results(run)
     weighted, even = table(run / "failed.csv")
     pairs = [{"style": style, "weight": weight} for style, weight in zip(styles, (1, 3), strict=True)]
     assert json.loads(weighted["styles"]) == pairs and weighted["style"] == ""
-    assert (weighted["steps"], json.loads(weighted["scales"])) == ("9", [64, 128])
+    assert (weighted["steps"], json.loads(weighted["init_range"])) == ("9", [-1, 1])
     assert json.loads(even["styles"]) == styles and even["steps"] == ""
+
+
+def test_the_table_of_failures_is_a_manifest_of_the_same_jobs(tmp_path):
+    base = load_recipe("default")
+    changes = {
+        "size": 300, "steps": 30, "coarse_steps": 50, "clip": False, "learning_rate": 1e-08, "optimizer": "lbfgs",
+        "shape": [64, 96], "content_layers": {"relu3_1": 0.5, "relu4_2": 1.0},
+    }  # fmt: skip
+    out = tmp_path / "out"
+    names = ["/in/a;b,=2.jpg", "s3://bucket/é \n.png", "/in/'\"{}[].jpg"]
+    run = make_run(out, [
+        record(1, "failed", content=names[0], output=str(out / "1.jpg"), changes=changes, **FAILED),
+        record(2, "poison", content=names[1], output=str(out / "=2.jpg"), styles=names, blend=[1, 0.25, 3], changes={"size": 0}),
+        record(3, "timeout", content=names[2], output=str(out / "deep" / "3.jpg"), styles=names[1:]),
+    ])  # fmt: skip
+    write_results(run)
+    first, second, third = read_manifest(run / "failed.csv", recipe=base, output=out)
+    assert [each.content for each in (first, second, third)] == names
+    assert recipe_mapping(first.recipe) == {**recipe_mapping(base), **changes}
+    assert (second.styles, second.blend, third.styles, third.blend) == (
+        tuple(names),
+        (1, 0.25, 3),
+        tuple(names[1:]),
+        (),
+    )
+    assert (second.recipe.size, third.recipe) == (0, base)
+    assert [each.output for each in (first, second, third)] == [
+        str(out / name) for name in ("1.jpg", "=2.jpg", "deep/3.jpg")
+    ]
 
 
 def test_relative_inputs_are_named_so_that_they_can_be_found_from_anywhere(tmp_path, monkeypatch):

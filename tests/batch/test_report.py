@@ -26,6 +26,7 @@ from gluon_nst.cli import cli
 from gluon_nst.errors import OutputError, UsageError
 from tests.batch.runs import make_run, picture, record
 
+DATA = Path(__file__).parents[2] / "data"
 LOOK = Look(64, 80)
 HOSTILE = [
     "</script><script>alert(1)</script>",
@@ -230,6 +231,26 @@ def test_pictures_on_other_file_systems_are_shown_and_not_linked(tmp_path):
 def test_thumbnails_shrink_as_rows_grow():
     looks = [choose_look(rows) for rows in (1, 501, 1501, 4001, MAX_ROWS)]
     assert looks == sorted(looks, reverse=True) and len(set(looks)) == len(looks)
+
+
+def test_a_page_of_ten_thousand_photographs_stays_below_40_mb(tmp_path):
+    photos, paintings = (sorted((DATA / name).glob("*.jpg")) for name in ("photos", "styles"))
+
+    def job(number):
+        # Another name for the same file: each gets a thumbnail of its own.
+        content, output = tmp_path / f"c{number}.jpg", tmp_path / f"o{number}.jpg"
+        content.symlink_to(photos[number % len(photos)])
+        output.symlink_to(paintings[number % len(paintings)])
+        return record(number, content=str(content), output=str(output), seconds=12.3456)
+
+    # The size of a row, from two short pages of a run that is to have ten thousand.
+    sizes = []
+    for first, end in ((0, 30), (30, 330)):
+        out = tmp_path / f"run{first}"
+        run = make_run(out, map(job, range(first, end)), status={"state": "running", "total": 10_000})
+        write_report(out)
+        sizes.append((run / "report.html").stat().st_size)
+    assert (sizes[1] - sizes[0]) / (300 - 30) * 10_000 < 40e6 - sizes[0]
 
 
 def test_thumbnails_have_their_final_look_while_a_run_grows(tmp_path):
