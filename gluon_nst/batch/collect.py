@@ -204,7 +204,12 @@ class _Looker:
 
 
 def _look(path: str) -> _Look:
-    return _Look(_header(path), _fingerprint(path))
+    try:
+        mark = fingerprint(path)
+    except OSError:
+        # Reading the header of a missing file would search its folder for a name like it, row after row.
+        return _Look(None, "")
+    return _Look(_header(path), mark)
 
 
 def _header(path: str) -> Header | None:

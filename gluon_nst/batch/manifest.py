@@ -26,7 +26,7 @@ import functools
 import os
 import posixpath
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from gluon_nst.batch.naming import place_output
@@ -228,7 +228,7 @@ class _RowReader:
         if output is None:
             return None
         placed = place_output(self._output, output)
-        if PurePosixPath(output).suffix.lower() not in OUTPUT_FORMATS:
+        if posixpath.splitext(output)[1].lower() not in OUTPUT_FORMATS:
             raise ManifestError(
                 f"the output {output!r} has no ending of a picture; it takes {', '.join(OUTPUT_FORMATS)}."
             )
