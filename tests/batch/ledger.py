@@ -99,7 +99,6 @@ class Ledger:
         view = self.views[worker]
         if sound and view.state == "checking":
             view.state = "working"
-            self._doubted = {pair for pair in self._doubted if pair[0] != worker}
 
     def report(self, chunk: Send, outcomes: Sequence[Outcome], now: float, *, leaving: bool) -> None:
         """A chunk came back to a driver that waited for it."""
@@ -110,10 +109,9 @@ class Ledger:
         self.returned.update(each.key for each in chunk.tasks if each.key not in told)
         for key, kind in told.items():
             self.told[key, kind] += 1
-            if kind is Kind.DOUBT:
+            if kind in (Kind.DOUBT, Kind.PASSING):  # storage that fails at the last try is in doubt as well
                 self._doubted.add((chunk.worker, key))
             if kind is Kind.PASSING:
-                self._doubted.add((chunk.worker, key))
                 self._paused[key] = now + self.limits.pause * 2 ** (self.limits.passes - 1)
 
     # ---- what the dispatcher says
