@@ -5,6 +5,8 @@
     GluonNSTError                 everything below; catch this one
     |-- UsageError                a setting that cannot be meant: fix the call
     |   |-- RecipeError           an unknown or impossible recipe, field or layer
+    |   |-- RunHeldError          a run directory that another process works in
+    |   |-- RunMismatchError      a run directory that belongs to another run
     |   |-- ManifestError         a manifest with lines that cannot be read or meant
     |   `-- DeviceError           a device that this machine does not have or cannot use
     |-- ImageError                a picture that cannot be used
@@ -42,6 +44,8 @@ __all__ = [
     "OutputError",
     "ParametersError",
     "RecipeError",
+    "RunHeldError",
+    "RunMismatchError",
     "SuspiciousResultError",
     "UsageError",
     "did_you_mean",
@@ -58,6 +62,14 @@ class UsageError(GluonNSTError):
 
 class RecipeError(UsageError):
     """An unknown recipe, an unknown field of one, or a value that it cannot have."""
+
+
+class RunHeldError(UsageError):
+    """A run directory in which another process runs a batch."""
+
+
+class RunMismatchError(UsageError):
+    """A run directory that belongs to a run of other inputs or settings."""
 
 
 class ManifestError(UsageError):
@@ -101,7 +113,17 @@ class DivergedError(GluonNSTError):
 
 
 class SuspiciousResultError(GluonNSTError):
-    """A picture that was finished but failed its check: black, flat, its own photograph, of a loss that rose."""
+    """A picture that was finished but failed its check: black, flat, its own photograph, of a loss that rose.
+
+    Attributes
+    ----------
+    aside
+        Where the picture is kept for a person to look at; empty if nowhere.
+    """
+
+    def __init__(self, message: str, aside: str = "") -> None:
+        super().__init__(message)
+        self.aside = aside
 
 
 class Interrupted(GluonNSTError):  # noqa: N818 - no error: someone asked for it

@@ -10,7 +10,16 @@ from typing import Any
 
 from gluon_nst.recipe import Recipe, recipe_digest
 
-__all__ = ["STATUSES", "Job", "JobResult", "job_id", "result_from_record", "result_record"]
+__all__ = [
+    "STATUSES",
+    "Job",
+    "JobResult",
+    "job_from_record",
+    "job_id",
+    "job_record",
+    "result_from_record",
+    "result_record",
+]
 
 STATUSES = ("succeeded", "failed", "poison", "timeout", "skipped")
 
@@ -109,6 +118,19 @@ def job_id(job: Job) -> str:
         job.precision, job.fingerprints, job.parameters,
     ]  # fmt: skip
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+
+def job_record(job: Job) -> dict[str, Any]:
+    """Return a job as plain JSON values, all but its recipe."""
+    return {name: value for name, value in vars(job).items() if name != "recipe"}
+
+
+def job_from_record(record: Mapping[str, Any], recipe: Recipe) -> Job:
+    """Return the job that `job_record` wrote."""
+    values: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in record.items()
+    }
+    return Job(recipe=recipe, **values)
 
 
 def result_record(result: JobResult) -> dict[str, Any]:

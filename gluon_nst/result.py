@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from gluon_nst.images.write import write_image
+from gluon_nst.images.write import JPEG_QUALITY, encode_image, write_image
 from gluon_nst.progress import TERMS, LossPoint
 
 __all__ = ["Result"]
@@ -55,7 +55,19 @@ class Result:
             return Image.fromarray(self.pixels)
         return Image.fromarray(np.dstack([self.pixels, self.alpha]))
 
-    def save(self, path: str | os.PathLike[str], *, quality: int = 95) -> None:
+    def encode(self, suffix: str, *, quality: int = JPEG_QUALITY) -> bytes:
+        """Return the picture as the bytes of a file of this kind, with its provenance.
+
+        Raises
+        ------
+        OutputError
+            If the format is unknown, or cannot hold the picture.
+        """
+        return encode_image(
+            self.pixels, suffix, alpha=self.alpha, exif=self.exif, provenance=self.provenance, quality=quality
+        )
+
+    def save(self, path: str | os.PathLike[str], *, quality: int = JPEG_QUALITY) -> None:
         """Write the picture with its provenance, complete or not at all; the suffix tells the format.
 
         Raises

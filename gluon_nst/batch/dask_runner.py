@@ -1,113 +1,240 @@
-"""Jobs on Dask workers. The one module that imports distributed.
+"""Chunks on Dask workers. With `local_cluster`, the only one that imports distributed.
 
-Only paths, numbers and the recipe go over the wire, never pixels. A few jobs are in flight per worker, so the
+Only paths, numbers and the recipe go over the wire, never pixels, and every task is pinned to a worker: which
+one, is not left to Dask (see `gluon_nst.batch.dispatch`). At most two chunks per worker are in flight, so the
 scheduler's memory does not grow with the collection.
 """
 
 from __future__ import annotations
 
 import contextlib
-import logging
-from collections.abc import Iterable, Iterator
-from itertools import islice
+import dataclasses
+import queue
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from typing import Any
 
-import dask
-from distributed import Client, LocalCluster, as_completed
+from distributed import Client
+from distributed.diagnostics.plugin import WorkerPlugin
+from distributed.scheduler import KilledWorker
 
-from gluon_nst.errors import ClusterError
-from gluon_nst.jobs import Job, JobResult, job_id
-from gluon_nst.machine import cpu_cores, cpu_quota, usable_cores
+import gluon_nst.worker.departure as departure
+from gluon_nst.batch.attendant import Attendant
+from gluon_nst.batch.outcomes import ChunkReport
+from gluon_nst.batch.runner import Broken, Checked, Event, Gone, Lost, Ready, Reported, Unready, take_events
+from gluon_nst.batch.settings import WorkSettings
+from gluon_nst.jobs import Job
 from gluon_nst.worker import run_chunk
+from gluon_nst.worker.readiness import Readiness, prove_ready
 
-__all__ = ["DaskRunner", "local_client"]
+__all__ = ["DaskRunner"]
 
-_IN_FLIGHT = 1  # jobs per worker: with a second one, Dask blames both when the first kills the worker
-
-# A job that kills its worker must not be tried on every other one, nor take its neighbors with it.
-_SETTINGS = {
-    "distributed.scheduler.allowed-failures": 0,
-    "distributed.scheduler.worker-saturation": 1.0,
-    "distributed.scheduler.work-stealing": False,
-    "distributed.worker.memory.target": False,
-    "distributed.worker.memory.spill": False,
-    "distributed.worker.memory.pause": False,
-    "distributed.diagnostics.nvml": False,
-}
+# Fetching a result takes a round trip to its worker; several may wait for workers that just died.
+_FETCHERS = 8
+_FETCH_SECONDS = 60.0
+# A proof that takes longer than this failed: the tiny picture takes a second, loading MXNet and the network
+# some more, from a cold network disk a minute or two.
+_PROOF_SECONDS = 300.0
+# Number of the task that proves a worker ready; those of chunks begin at 1.
+_PROOF = 0
 
 
-@contextlib.contextmanager
-def local_client(workers: int) -> Iterator[Client]:
-    """Start worker processes on this machine, that share its cores, and yield a client of them.
+class _Plugin(Attendant, WorkerPlugin):  # type: ignore[misc]
+    """The attendant as Dask wants it."""
 
-    Everything is bound to the loopback interface, and is gone when the context ends.
-    """
-    cores = usable_cores(cpu_cores(), cpu_quota())
-    # Dask would give every worker one thread for numerical libraries.
-    threads = {"OMP_NUM_THREADS": str(max(1, cores // workers)), "OPENBLAS_NUM_THREADS": "1"}
-    with (
-        dask.config.set(_SETTINGS),
-        LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            processes=True,
-            host="127.0.0.1",
-            dashboard_address=None,
-            silence_logs=logging.CRITICAL,  # what fails is said once, in the job's result
-            env=threads,
-        ) as cluster,
-        Client(cluster) as client,
-    ):
-        yield client
+
+@dataclasses.dataclass(eq=False)
+class _Member:
+    """A worker process, from its coming to its going."""
+
+    name: str
+    address: str
+    proved: bool = False
+    tasks: dict[int, Any] = dataclasses.field(default_factory=dict)
+    begun: dict[int, float] = dataclasses.field(default_factory=dict)
 
 
 class DaskRunner:
-    """Runs jobs on the workers of a Dask client, which stays the caller's to close."""
+    """Runs chunks on the workers of a Dask client, which stays the caller's to close.
 
-    def __init__(self, client: Client) -> None:
-        self._client = client
+    Parameters
+    ----------
+    client
+        A connected client.
+    grace
+        Seconds that a worker told to leave has for the job in hand.
+    """
 
-    def run(self, jobs: Iterable[Job]) -> Iterator[JobResult]:
-        """Yield one result for every job, in order of completion.
+    def __init__(self, client: Client, *, grace: float = 25.0) -> None:
+        self._client, self._grace = client, grace
+        self._inbox: queue.SimpleQueue[Callable[[], list[Event]]] = queue.SimpleQueue()
+        self._threads = ThreadPoolExecutor(_FETCHERS, thread_name_prefix="gluon-nst-fetch")
+        self._members: dict[str, _Member] = {}
+        self._at: dict[str, _Member] = {}
+        self._settings = WorkSettings()
+        self._job: Job | None = None
+        self._come = 0
 
-        Raises
-        ------
-        ClusterError
-            If the scheduler is lost, or there is no worker.
-        """
-        waiting = iter(jobs)
-        running: dict[Any, Job] = {}
-        for job in islice(waiting, self._window()):
-            self._submit(job, running)
-        completed = as_completed(list(running))
-        for future in completed:
-            yield _result(future, running.pop(future))
-            for job in islice(waiting, 1):
-                completed.add(self._submit(job, running))
+    # ---- what the batch asks for
 
-    def _window(self) -> int:
-        workers = len(self._client.scheduler_info(n_workers=-1)["workers"])
-        if not workers:
-            raise ClusterError("the Dask scheduler has no worker; start one, or leave out --scheduler.")
-        return _IN_FLIGHT * workers
+    def start(self, job: Job, settings: WorkSettings) -> None:
+        """Let all workers prove ready for jobs like this one, and watch who comes and goes."""
+        self._job, self._settings = job, settings
+        self._client.subscribe_topic("all", self._on_event)
+        # A worker that cannot load the plugin cannot prove ready either, and that is reported.
+        with contextlib.suppress(Exception):
+            self._client.register_plugin(_Plugin(self._grace))
+        for address in self._client.scheduler_info(n_workers=-1)["workers"]:
+            self._on_coming(address)
 
-    def _submit(self, job: Job, running: dict[Any, Job]) -> Any:
-        future = self._client.submit(run_chunk, [job], pure=False, retries=0)
-        running[future] = job
-        return future
+    def send(self, worker: str, number: int, jobs: Sequence[Job]) -> None:
+        """Submit a chunk to a worker; if that has gone meanwhile, its `Gone` is under way."""
+        member = self._members.get(worker)
+        if member is not None:
+            self._submit(member, number, run_chunk, list(jobs), self._settings)
 
+    def check(self, worker: str) -> None:
+        """Submit a proof of readiness."""
+        member = self._members.get(worker)
+        if member is not None:
+            self._prove(member)
 
-def _result(future: Any, job: Job) -> JobResult:
-    """Return the job's result, whether its worker lived to give it or not."""
-    if future.status == "finished":
-        result: JobResult = future.result()[0]
-        return result
-    if future.status == "cancelled":
-        raise ClusterError(
-            "the Dask scheduler is lost, and with it the jobs in flight. Run the same command again."
+    def kill(self, worker: str) -> None:
+        """End a worker process; its nanny starts another. Without a nanny it is left alone and never used again."""
+        member = self._members.get(worker)
+        if member is not None:
+            self._threads.submit(self._restart, member)
+
+    def recall(self, grace: float) -> None:
+        """Tell all workers to begin nothing more of this run."""
+        self._threads.submit(self._recall, grace)
+
+    def expecting(self) -> bool:
+        """Return whether a worker has yet to prove ready."""
+        return any(not member.proved for member in self._members.values())
+
+    def wait(self, seconds: float) -> list[Event]:
+        """Return what has happened."""
+        if self._client.status not in ("running", "connecting"):
+            return [Lost("the Dask scheduler is lost")]
+        events = [event for message in take_events(self._inbox, seconds) for event in message()]
+        return events + self._overdue()
+
+    def close(self) -> None:
+        """Let go of the workers: cancel what is still there. The client stays open."""
+        with contextlib.suppress(Exception):
+            self._client.unsubscribe_topic("all")
+            self._client.cancel([each for member in self._members.values() for each in member.tasks.values()])
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    # ---- workers; from here on everything but the callbacks runs in the batch's own thread
+
+    def _on_event(self, event: tuple[float, Any]) -> None:
+        """Pass on who comes and goes. Called by the client's thread."""
+        what = event[1]
+        if isinstance(what, dict) and what.get("action") == "add-worker":
+            self._inbox.put(lambda: self._on_coming(what["worker"]))
+        elif isinstance(what, dict) and what.get("action") == "remove-worker":
+            self._inbox.put(lambda: self._on_going(what["worker"], expected=bool(what.get("expected"))))
+
+    def _on_coming(self, address: str) -> list[Event]:
+        if address not in self._at:
+            self._come += 1
+            member = _Member(f"{address}#{self._come}", address)
+            self._members[member.name] = self._at[address] = member
+            self._prove(member)
+        return []
+
+    def _on_going(self, address: str, *, expected: bool) -> list[Event]:
+        member = self._at.get(address)
+        return [] if member is None else self._drop(member, expected=expected)
+
+    def _drop(self, member: _Member, *, expected: bool) -> list[Event]:
+        """Forget a worker. What was pinned to it would wait for ever, so it is cancelled."""
+        if self._members.pop(member.name, None) is None:
+            return []
+        if self._at.get(member.address) is member:
+            del self._at[member.address]
+        tasks, member.tasks = list(member.tasks.values()), {}
+        if tasks:
+            self._client.cancel(tasks, force=True)
+        return [Gone(member.name, expected)]
+
+    def _prove(self, member: _Member) -> None:
+        self._submit(member, _PROOF, prove_ready, self._job)
+
+    def _restart(self, member: _Member) -> None:
+        try:
+            self._client.restart_workers([member.address], timeout=30, raise_for_error=False)
+        except Exception:
+            # No nanny: nobody can end that process from here.
+            self._inbox.put(lambda: self._drop(member, expected=False))
+
+    def _recall(self, grace: float) -> None:
+        with contextlib.suppress(Exception):
+            self._client.run(departure.recall, self._settings.run, grace, on_error="ignore")
+
+    # ---- tasks
+
+    def _submit(self, member: _Member, number: int, function: Callable[..., Any], *arguments: Any) -> None:
+        future = self._client.submit(
+            function,
+            *arguments,
+            pure=False,
+            retries=0,
+            workers=[member.address],
+            key=f"gluon-nst-{uuid.uuid4().hex}",
         )
-    error = future.exception()
-    return JobResult(
-        job_id(job), job.content, job.styles, job.output, "failed", error_type=type(error).__name__,
-        error=f"the worker process that ran this job died ({error})",
-    )  # fmt: skip
+        member.tasks[number] = future
+        member.begun[number] = time.monotonic()
+        future.add_done_callback(lambda done: self._threads.submit(self._fetch, member, number, done))
+
+    def _fetch(self, member: _Member, number: int, future: Any) -> None:
+        """Wait for what a task gave, and pass it on. Called by a fetching thread."""
+        try:
+            value = future.result(timeout=_FETCH_SECONDS)
+        except BaseException as error:
+            value = error
+        self._inbox.put(lambda: self._on_result(member, number, future, value))
+
+    def _on_result(self, member: _Member, number: int, future: Any, value: Any) -> list[Event]:
+        if member.tasks.get(number) is not future:
+            return []  # dropped before
+        del member.tasks[number]
+        if isinstance(value, KilledWorker):
+            return self._drop(member, expected=False)
+        if isinstance(value, CancelledError):
+            return [Lost("the Dask scheduler is lost, and with it what was in flight")]
+        return self._on_proof(member, value) if number == _PROOF else self._on_chunk(member, number, value)
+
+    def _on_proof(self, member: _Member, value: Any) -> list[Event]:
+        sound, why = isinstance(value, Readiness), "" if isinstance(value, Readiness) else _told(value)
+        if member.proved:
+            return [Checked(member.name, sound, why)]
+        member.proved = True
+        return [Ready(member.name, value) if sound else Unready(member.name, why)]
+
+    def _on_chunk(self, member: _Member, number: int, value: Any) -> list[Event]:
+        if isinstance(value, ChunkReport):
+            return [Reported(member.name, number, value)]
+        return [Broken(member.name, number, _told(value))]
+
+    def _overdue(self) -> list[Event]:
+        """Give up proofs that do not come."""
+        now = time.monotonic()
+        late = [
+            each
+            for each in self._members.values()
+            if _PROOF in each.tasks and now - each.begun[_PROOF] > _PROOF_SECONDS
+        ]
+        return [
+            event
+            for member in late
+            for event in self._on_result(member, _PROOF, member.tasks[_PROOF], "no answer")
+        ]
+
+
+def _told(value: Any) -> str:
+    return f"{type(value).__name__}: {value}" if isinstance(value, BaseException) else str(value)

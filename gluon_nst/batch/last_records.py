@@ -14,7 +14,16 @@ from gluon_nst.errors import UsageError
 from gluon_nst.jobs import STATUSES, JobResult, result_from_record
 from gluon_nst.progress import TERMS
 
-__all__ = ["FAILURES", "LastRecord", "LastRecords", "Record", "find_run", "read_last_records", "read_mapping"]
+__all__ = [
+    "FAILURES",
+    "LastRecord",
+    "LastRecords",
+    "Record",
+    "find_run",
+    "iterate_records",
+    "read_last_records",
+    "read_mapping",
+]
 
 Record: TypeAlias = dict[str, Any]
 
@@ -119,6 +128,30 @@ def read_last_records(run: Path) -> LastRecords:
             return _scan(journal, file)
     except FileNotFoundError:
         return LastRecords(journal, array("q"), 0, TERMS, ())
+    except OSError as error:
+        raise UsageError(
+            f"the journal {journal} cannot be read: {error.strerror}. Give another run directory."
+        ) from error
+
+
+def iterate_records(run: Path) -> Iterator[LastRecord]:
+    """Yield every record of the journal of a run directory, oldest first; of a job the last one counts.
+
+    Nothing is held in memory. A journal that is missing is taken as empty.
+
+    Raises
+    ------
+    UsageError
+        If the journal cannot be read.
+    """
+    journal = run / _JOURNAL
+    try:
+        with journal.open("rb") as file:
+            for _, line in _whole_lines(file):
+                if (record := _parse(line)) is not None:
+                    yield record
+    except FileNotFoundError:
+        return
     except OSError as error:
         raise UsageError(
             f"the journal {journal} cannot be read: {error.strerror}. Give another run directory."

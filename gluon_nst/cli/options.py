@@ -10,12 +10,14 @@ import click
 
 from gluon_nst.recipe_files import load_recipe, override, tailor
 
-__all__ = ["engine_options", "json_option", "recipe_options"]
+__all__ = ["engine_options", "json_option", "option_group", "recipe_options"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-def _together(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+def option_group(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Return a decorator that gives a command several options, shown in this order."""
+
     def decorate(command: Command) -> Command:
         for option in reversed(options):
             command = option(command)
@@ -24,7 +26,7 @@ def _together(*options: Callable[[Command], Command]) -> Callable[[Command], Com
     return decorate
 
 
-_recipe_options = _together(
+_recipe_options = option_group(
     click.option(
         "--recipe", "recipe_name", default="default", show_default=True, metavar="NAME|FILE",
         help="Recipe by name, or a TOML file; see `gluon-nst recipes`.",
@@ -38,7 +40,7 @@ _recipe_options = _together(
     ),
 )  # fmt: skip
 
-engine_options = _together(
+engine_options = option_group(
     click.option("--device", default="auto", show_default=True, metavar="auto|cpu|gpu:K"),
     click.option("--precision", default="auto", show_default=True, metavar="auto|float32"),
     click.option(

@@ -20,7 +20,7 @@ from gluon_nst.errors import ImageReadError, UsageError
 from gluon_nst.images.opening import open_header
 from gluon_nst.images.read import read_file
 
-__all__ = ["PNG_KEY", "carries_provenance", "provenance_text", "read_provenance", "xmp_packet"]
+__all__ = ["PNG_KEY", "carries_provenance", "provenance_in", "provenance_text", "read_provenance", "xmp_packet"]
 
 PNG_KEY = "gluon_nst"
 
@@ -76,8 +76,17 @@ def read_provenance(path: storage.StrPath) -> dict[str, Any] | None:
         If the file is missing, no picture, or its record is damaged.
     """
     name = os.fspath(path)
-    data = read_file(path)
-    image = open_header(data, name, max_pixels=2**62)
+    return provenance_in(open_header(read_file(path), name, max_pixels=2**62), name)
+
+
+def provenance_in(image: ImageFile.ImageFile, name: str) -> dict[str, Any] | None:
+    """Return the record in a picture whose header is read, None if there is none.
+
+    Raises
+    ------
+    ImageReadError
+        If the record is damaged.
+    """
     text = image.info.get(PNG_KEY) if image.format == "PNG" else _from_xmp(image)
     if text is None:
         return None

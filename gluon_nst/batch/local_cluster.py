@@ -1,0 +1,92 @@
+"""The workers that a batch starts for itself on one machine."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import logging
+from collections.abc import Iterator
+
+import dask
+from distributed import Client, LocalCluster
+
+from gluon_nst.errors import ClusterError
+from gluon_nst.machine import cpu_cores, cpu_quota, usable_cores
+
+__all__ = ["connect", "dashboard_link", "local_client"]
+
+# Dispatching is ours: a job that kills its worker must not be tried on every other one, nor take its neighbors
+# with it. Dask's memory manager would pause a worker for what MXNet holds.
+_SETTINGS = {
+    "distributed.scheduler.allowed-failures": 0,
+    "distributed.scheduler.worker-saturation": 1.0,
+    "distributed.scheduler.work-stealing": False,
+    "distributed.worker.memory.target": False,
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.pause": False,
+    "distributed.worker.memory.terminate": False,
+    "distributed.diagnostics.nvml": False,
+}
+
+
+@contextlib.contextmanager
+def local_client(workers: int) -> Iterator[Client]:
+    """Start worker processes on this machine, that share its cores, and yield a client of them.
+
+    Everything is bound to the loopback interface, and is gone when the context ends. A worker has two threads:
+    one computes while the other reads and writes.
+
+    Parameters
+    ----------
+    workers
+        How many.
+    """
+    cores = usable_cores(cpu_cores(), cpu_quota())
+    # Dask would give every worker one thread for numerical libraries.
+    threads = {"OMP_NUM_THREADS": str(max(1, cores // workers)), "OPENBLAS_NUM_THREADS": "1"}
+    with (
+        dask.config.set(_SETTINGS),
+        LocalCluster(
+            n_workers=workers,
+            threads_per_worker=2,
+            processes=True,
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0" if _has_dashboard() else None,
+            silence_logs=logging.CRITICAL,  # what fails is said once, in the job's result
+            env=threads,
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
+
+
+@contextlib.contextmanager
+def connect(scheduler: str, *, seconds: float = 30.0) -> Iterator[Client]:
+    """Yield a client of a running scheduler, given by its address or its scheduler file.
+
+    Raises
+    ------
+    ClusterError
+        If there is none within `seconds`.
+    """
+    where = {"scheduler_file": scheduler} if scheduler.endswith(".json") else {"address": scheduler}
+    try:
+        client = Client(timeout=seconds, **where)
+    except (OSError, ValueError) as error:
+        raise ClusterError(
+            f"no Dask scheduler answers at {scheduler}: {error}. Start one with `dask scheduler`, or leave out "
+            "--scheduler to use this machine alone."
+        ) from error
+    with client:
+        yield client
+
+
+def dashboard_link(client: Client) -> str | None:
+    """Return the address of Dask's dashboard, None if there is none."""
+    services = client.scheduler_info(n_workers=0).get("services", {})
+    return client.dashboard_link if services.get("dashboard") and _has_dashboard() else None
+
+
+def _has_dashboard() -> bool:
+    """Return whether what Dask needs for its dashboard is installed; it is no requirement."""
+    return importlib.util.find_spec("bokeh") is not None

@@ -1,0 +1,274 @@
+"""The plan: every job of a batch, checked against the others, in the order in which they will be done.
+
+It is kept in an SQLite file of its own, so that a million jobs take no memory: SQLite finds the duplicates,
+sorts, and counts. The file is scratch; the journal alone is the truth about what was done.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+import os
+import sqlite3
+import tempfile
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from gluon_nst.batch.last_records import FAILURES
+from gluon_nst.batch.standing import Task
+from gluon_nst.errors import ImageSizeError, UsageError
+from gluon_nst.jobs import Job, JobResult, job_from_record, job_id, job_record
+from gluon_nst.pyramid import pyramid, working_shape
+from gluon_nst.recipe import Recipe, make_recipe, recipe_digest, recipe_mapping
+from gluon_nst.storage import exists, is_url
+
+__all__ = ["Group", "Plan", "cost_of"]
+
+_TABLES = """
+CREATE TABLE recipe (number INTEGER PRIMARY KEY, digest TEXT UNIQUE, body TEXT);
+CREATE TABLE job (
+    id TEXT PRIMARY KEY, output TEXT UNIQUE, work TEXT UNIQUE, origin TEXT, body TEXT, recipe INTEGER, look TEXT,
+    height INTEGER, width INTEGER, cost REAL, status TEXT, bytes INTEGER, sha256 TEXT,
+    seconds REAL, pixels INTEGER
+) WITHOUT ROWID;
+"""
+
+# Jobs of one recipe together (a worker keeps one network warm), longest first within a factor of two, so that
+# the last to run are short; among those of about one length a style's together, since its targets are kept.
+_ORDER = "recipe, CAST(log2(cost) AS INTEGER) DESC, look, height, width, id"
+
+_BATCH = 1000
+_NAMED = 5
+
+
+class Group(NamedTuple):
+    """Jobs to do that go together: what a dry run shows.
+
+    Attributes
+    ----------
+    recipe
+        Theirs.
+    height, width
+        Of the contents in pixels, None where it could not be read.
+    jobs, cost
+        How many, and the work of one in steps times pixels.
+    """
+
+    recipe: Recipe
+    height: int | None
+    width: int | None
+    jobs: int
+    cost: float
+
+
+def cost_of(recipe: Recipe, shape: tuple[int, int] | None) -> float:
+    """Return the work of a job: over all scales, steps times pixels.
+
+    Parameters
+    ----------
+    shape
+        (height, width) of the content. What cannot be read or is too small fails at once: it counts 1.
+    """
+    if shape is None:
+        return 1.0
+    try:
+        scales = pyramid(recipe, *working_shape(recipe, *shape))
+    except ImageSizeError:
+        return 1.0
+    return float(sum(scale.steps * scale.height * scale.width for scale in scales))
+
+
+class Plan:
+    """The jobs of a batch; a context manager that removes its file at the end."""
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="gluon-nst-plan-")
+        self._base = sqlite3.connect(Path(self._folder.name) / "plan.sqlite", isolation_level=None)
+        # Scratch: nothing of it outlives a crash, so nothing need be made safe.
+        self._base.executescript("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;" + _TABLES)
+        self._base.create_function("log2", 1, math.log2, deterministic=True)
+        self._recipes: dict[str, int] = {}
+        self._cost = functools.lru_cache(maxsize=4096)(cost_of)
+        self._recipe = functools.lru_cache(maxsize=64)(self._read_recipe)
+
+    def __enter__(self) -> Plan:
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Remove the plan's file."""
+        self._base.close()
+        self._folder.cleanup()
+
+    # ---- what is to be done
+
+    def add(self, jobs: Iterable[tuple[Job, tuple[int, int] | None, str]]) -> None:
+        """Take in jobs, each with the (height, width) of its content, if known, and where it comes from.
+
+        Raises
+        ------
+        UsageError
+            If a job is given twice, or two would write the same file; names the first of them.
+        """
+        clashes: list[str] = []
+        found = 0
+        self._base.execute("BEGIN")
+        for job, shape, origin in jobs:
+            if not self._insert(job, shape, origin):
+                found += 1
+                if found <= _NAMED:
+                    clashes.append(self._clash(job, origin))
+        self._base.execute("COMMIT")
+        if found:
+            more = f"\nand {found - _NAMED} more." if found > _NAMED else ""
+            raise UsageError("\n".join(clashes) + more)
+
+    def keep_shard(self, number: int, count: int) -> None:
+        """Keep the jobs of one of `count` parts, `number` from 1; every job is in exactly one, by its output."""
+        self._base.create_function("part", 1, lambda output: zlib.crc32(output.encode()) % count + 1)
+        self._base.execute("DELETE FROM job WHERE part(output) <> ?", (number,))
+
+    # ---- what was done before
+
+    def note(self, results: Iterable[JobResult]) -> None:
+        """Take in what the journal says, oldest first; jobs that are not in the plan are passed over."""
+        self._base.execute("BEGIN")
+        self._base.executemany(
+            "UPDATE job SET status = ?, bytes = ?, sha256 = ?, seconds = ?, pixels = ? WHERE id = ?",
+            (
+                (each.status, each.bytes, each.sha256, each.seconds, each.width * each.height, each.job_id)
+                for each in results
+            ),
+        )
+        self._base.execute("COMMIT")
+
+    def done(self) -> Iterator[tuple[str, str, int, str]]:
+        """Yield id, output, length in bytes and sha256 of every job that was done."""
+        yield from self._base.execute(
+            "SELECT id, output, bytes, sha256 FROM job WHERE status IN ('succeeded', 'skipped')"
+        )
+
+    def reopen(self, ids: Iterable[str]) -> None:
+        """Let jobs be done again."""
+        self._base.executemany("UPDATE job SET status = NULL WHERE id = ?", [(each,) for each in ids])
+
+    def retry(self, what: str) -> None:
+        """Let jobs that failed before be tried again: "failed" (and timed out), "poison", "all" or "none"."""
+        chosen = {"failed": ("failed", "timeout"), "poison": ("poison",), "all": FAILURES, "none": ()}[what]
+        self._base.executemany("UPDATE job SET status = NULL WHERE status = ?", [(each,) for each in chosen])
+
+    # ---- questions
+
+    def counts(self) -> dict[str, int]:
+        """Return how many jobs there are by status; those to do under "to do"."""
+        return dict(self._base.execute("SELECT COALESCE(status, 'to do'), COUNT(*) FROM job GROUP BY status"))
+
+    def groups(self) -> Iterator[Group]:
+        """Yield the jobs to do, added up by recipe and shape, the most work first."""
+        rows = self._base.execute(
+            "SELECT recipe, height, width, COUNT(*), MAX(cost) FROM job WHERE status IS NULL "
+            "GROUP BY recipe, height, width ORDER BY SUM(cost) DESC, height, width"
+        )
+        for recipe, height, width, jobs, cost in rows:
+            yield Group(self._recipe(recipe), height, width, jobs, cost)
+
+    def cost_to_do(self) -> float:
+        """Return the work of all jobs to do together."""
+        return float(self._base.execute("SELECT TOTAL(cost) FROM job WHERE status IS NULL").fetchone()[0])
+
+    def pace_before(self) -> float | None:
+        """Return the seconds per unit of work of the jobs that were done before; None if there are none."""
+        return self._ratio("seconds", "cost")
+
+    def bytes_per_pixel_before(self) -> float | None:
+        """Return the length of a file per pixel of the pictures that were made before; None if there are none."""
+        return self._ratio("bytes", "pixels")
+
+    def largest(self) -> Task | None:
+        """Return the job to do that takes the most work; None if nothing is to do."""
+        return next(self._tasks("cost DESC LIMIT 1"), None)
+
+    def existing_outputs(self) -> Iterator[str]:
+        """Yield the outputs of jobs to do that are there already."""
+        for (output,) in self._base.execute("SELECT output FROM job WHERE status IS NULL"):
+            if exists(output):
+                yield output
+
+    def tasks(self) -> Iterator[Task]:
+        """Yield what is to be done, in order; it is read from the file as it goes."""
+        return self._tasks(_ORDER)
+
+    # ---- inside
+
+    def _tasks(self, order: str) -> Iterator[Task]:
+        rows = self._base.execute(
+            f"SELECT id, body, recipe, look, height, width, cost FROM job WHERE status IS NULL ORDER BY {order}"
+        )
+        for key, body, number, look, height, width, cost in rows:
+            job = job_from_record(json.loads(body), self._recipe(number))
+            yield Task(key, f"{number}/{look}/{height}x{width}", cost, job)
+
+    def _ratio(self, above: str, below: str) -> float | None:
+        row = self._base.execute(
+            f"SELECT TOTAL({above}), TOTAL({below}) FROM job WHERE sha256 <> '' AND seconds > 0"
+        ).fetchone()
+        return row[0] / row[1] if row[1] else None
+
+    def _insert(self, job: Job, shape: tuple[int, int] | None, origin: str) -> bool:
+        number = self._recipe_number(job.recipe)
+        height, width = shape or (None, None)
+        look = json.dumps([job.styles, job.blend])
+        row = (
+            job_id(job), _same_name(job.output), json.dumps([job.content, look, number]), origin,
+            json.dumps(job_record(job)), number, look, height, width, self._cost(job.recipe, shape),
+        )  # fmt: skip
+        try:
+            self._base.execute(
+                "INSERT INTO job (id, output, work, origin, body, recipe, look, height, width, cost) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                row,
+            )
+        except sqlite3.IntegrityError:
+            return False
+        return True
+
+    def _clash(self, job: Job, origin: str) -> str:
+        work = json.dumps([job.content, json.dumps([job.styles, job.blend]), self._recipe_number(job.recipe)])
+        row = self._base.execute("SELECT origin FROM job WHERE work = ?", (work,)).fetchone()
+        if row is not None:
+            where = f"{row[0]} and {origin}" if row[0] != origin else f"{origin} (twice)"
+            return f"the same job is given twice: {where}. Leave one out."
+        row = self._base.execute(
+            "SELECT origin FROM job WHERE output = ?", (_same_name(job.output),)
+        ).fetchone()
+        return (
+            f"{row[0] if row else 'another job'} and {origin} would both be written to {job.output}. Rename one, "
+            "or give them different names with --name or different output folders."
+        )
+
+    def _recipe_number(self, recipe: Recipe) -> int:
+        digest = recipe_digest(recipe)
+        number = self._recipes.get(digest)
+        if number is None:
+            body = json.dumps(recipe_mapping(recipe))
+            self._base.execute("INSERT OR IGNORE INTO recipe (digest, body) VALUES (?, ?)", (digest, body))
+            row = self._base.execute("SELECT number FROM recipe WHERE digest = ?", (digest,)).fetchone()
+            number = int(row[0])
+            if len(self._recipes) >= _BATCH:
+                self._recipes.clear()  # a recipe of its own for every row: bounded all the same
+            self._recipes[digest] = number
+        return number
+
+    def _read_recipe(self, number: int) -> Recipe:
+        body = self._base.execute("SELECT body FROM recipe WHERE number = ?", (number,)).fetchone()[0]
+        return make_recipe(json.loads(body))
+
+
+def _same_name(output: str) -> str:
+    """Return one spelling for all names of a file, as far as that can be told without asking the disk."""
+    return output if is_url(output) else os.path.normpath(output)

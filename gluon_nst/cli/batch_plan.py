@@ -1,0 +1,122 @@
+"""``gluon-nst batch --dry-run``: the plan, and what it will take."""
+
+from __future__ import annotations
+
+import json
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gluon_nst.cli.batch_display import duration
+
+if TYPE_CHECKING:
+    from gluon_nst.batch.plan import Group, Plan
+    from gluon_nst.cli.batch_call import BatchCall
+
+__all__ = ["show_plan"]
+
+_GROUPS_SHOWN = 10
+
+# Length of a stylized picture's file, bytes per pixel at the default quality; the median of the samples at 512 px
+# (benchmarks/README.md). Grainy textures need more than photographs do.
+_BYTES_PER_PIXEL = {".jpg": 0.72, ".png": 2.0, ".webp": 0.55, ".tif": 2.3}
+
+
+def show_plan(plan: Plan, call: BatchCall) -> int:
+    """Print what is planned; return the exit code. Nothing is written, and no worker is started."""
+    from gluon_nst.batch.resume import take_stock
+
+    take_stock(plan, call.run_directory(), retry=call.retry, verify=False, existing=call.existing)
+    summary = _summary(plan, call)
+    if call.as_json:
+        click.echo(json.dumps(summary))
+    else:
+        click.echo("\n".join(_lines(plan, summary)))
+    return 0
+
+
+def _summary(plan: Plan, call: BatchCall) -> dict[str, Any]:
+    counts = plan.counts()
+    groups = list(islice(plan.groups(), _GROUPS_SHOWN))
+    return {
+        "jobs": sum(counts.values()),
+        "to_do": counts.pop("to do", 0),
+        "before": counts,
+        "groups": [_described(group) for group in groups],
+        "seconds": _seconds(plan, call),
+        "memory_bytes": _memory(plan, call),
+        "output_bytes": _output_bytes(plan, call),
+        "run_directory": str(call.run_directory()),
+    }
+
+
+def _described(group: Group) -> dict[str, Any]:
+    content = None if group.height is None else [group.height, group.width]
+    return {"content": content, "output": _output_shape(group), "jobs": group.jobs, "cost": group.cost}
+
+
+def _output_shape(group: Group) -> list[int] | None:
+    from gluon_nst.errors import ImageSizeError
+    from gluon_nst.pyramid import working_shape
+
+    if group.height is None or group.width is None:
+        return None
+    try:
+        return list(working_shape(group.recipe, group.height, group.width))
+    except ImageSizeError:
+        return None
+
+
+def _seconds(plan: Plan, call: BatchCall) -> float | None:
+    """Foretell the time: from the pictures made before, else from a short try on this machine."""
+    cost = plan.cost_to_do()
+    before = plan.pace_before()
+    if before is not None:
+        return cost * before / max(1, call.workers)
+    task = plan.largest()
+    if task is None or call.scheduler is not None:
+        return None if task is not None else 0.0
+    from gluon_nst.worker.readiness import measure_pace
+
+    # Workers of one machine share its cores: together they are as fast as the one that was tried.
+    return cost * measure_pace(task.job)
+
+
+def _memory(plan: Plan, call: BatchCall) -> int | None:
+    """Foretell the memory of all workers of this machine together, while each has one of the largest pictures."""
+    from gluon_nst.memory import predicted_bytes
+    from gluon_nst.pyramid import Scale
+
+    shapes = [shape for group in plan.groups() if (shape := _output_shape(group))]
+    if not shapes:
+        return None
+    height, width = max(shapes, key=lambda shape: shape[0] * shape[1])
+    return max(1, call.workers) * predicted_bytes(Scale(height, width, 1, 1), call.together)
+
+
+def _output_bytes(plan: Plan, call: BatchCall) -> int:
+    per_pixel = plan.bytes_per_pixel_before() or _BYTES_PER_PIXEL[call.suffix]
+    pixels = sum(
+        shape[0] * shape[1] * group.jobs for group in plan.groups() if (shape := _output_shape(group))
+    )
+    return round(pixels * per_pixel)
+
+
+def _lines(plan: Plan, summary: dict[str, Any]) -> list[str]:
+    before = "".join(f", {count:,} {status} before" for status, count in sorted(summary["before"].items()))
+    lines = [f"{summary['jobs']:,} jobs: {summary['to_do']:,} to do{before}"]
+    for each in summary["groups"]:
+        content = "unreadable" if each["content"] is None else "x".join(map(str, reversed(each["content"])))
+        output = "" if each["output"] is None else " -> " + "x".join(map(str, reversed(each["output"])))
+        lines.append(f"  {each['jobs']:>8,} of {content}{output}")
+    more = sum(1 for _ in plan.groups()) - len(summary["groups"])
+    lines += [f"  and {more:,} more shapes"] if more > 0 else []
+    lines += [f"  {task.job.content} -> {task.job.output}" for task in islice(plan.tasks(), 3)]
+    seconds, memory = summary["seconds"], summary["memory_bytes"]
+    lines.append(
+        f"time: about {duration(seconds)}" if seconds is not None else "time: not known for that cluster yet"
+    )
+    lines += [f"memory: about {memory / 1e9:.1f} GB"] if memory else []
+    lines.append(f"output: about {summary['output_bytes'] / 1e6:,.0f} MB")
+    return lines

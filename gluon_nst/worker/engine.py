@@ -1,0 +1,68 @@
+"""The one warm Stylizer of a worker process, and the one thread that it computes in.
+
+MXNet dies when threads share a network, so all computation goes through one thread; the threads that call wait,
+and meanwhile others read and write pictures.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, TypeVar
+
+from gluon_nst.api import make_stylizer
+from gluon_nst.inputs import Input, take_input
+from gluon_nst.jobs import Job
+
+if TYPE_CHECKING:
+    from gluon_nst.stylizer import Stylizer
+
+__all__ = ["compute", "style_input", "warm_stylizer"]
+
+Value = TypeVar("Value")
+
+_warm: dict[tuple[object, ...], Stylizer] = {}
+
+# Style pictures kept decoded: jobs of one style come together, and one of 12 megapixels takes 36 MB.
+_STYLES_KEPT = 4
+
+
+@functools.lru_cache(maxsize=1)
+def _thread() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, thread_name_prefix="gluon-nst-compute")
+
+
+def compute(work: Callable[[], Value]) -> tuple[Value, float]:
+    """Call `work` in the computing thread; return what it gives, and the seconds that it took there."""
+
+    def timed() -> tuple[Value, float]:
+        began = time.perf_counter()
+        return work(), time.perf_counter() - began
+
+    return _thread().submit(timed).result()
+
+
+def warm_stylizer(job: Job) -> Stylizer:
+    """Return the Stylizer kept from the job before, or a new one if this job needs another.
+
+    To be called within `compute`.
+    """
+    key = (job.recipe, job.weights, job.device, job.precision)
+    if key not in _warm:
+        _warm.clear()
+        _warm[key] = make_stylizer(
+            job.recipe, device=job.device, precision=job.precision, weights=job.weights
+        )
+    return _warm[key]
+
+
+def style_input(path: str, fingerprint: str) -> Input:
+    """Return a style picture; kept as long as its fingerprint stays the same, if it has one."""
+    return _kept_style(path, fingerprint) if fingerprint else take_input(path)
+
+
+@functools.lru_cache(maxsize=_STYLES_KEPT)
+def _kept_style(path: str, fingerprint: str) -> Input:
+    return take_input(path)

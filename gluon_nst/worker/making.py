@@ -1,0 +1,104 @@
+"""From read pictures to results that passed their check; to be called in the computing thread."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from gluon_nst import storage
+from gluon_nst.api import make_stylizer, stylize_inputs
+from gluon_nst.batch.settings import WorkSettings
+from gluon_nst.errors import DivergedError, GluonNSTError, SuspiciousResultError
+from gluon_nst.images.checks import find_fault
+from gluon_nst.images.write import write_image
+from gluon_nst.inputs import Input
+from gluon_nst.jobs import Job
+from gluon_nst.result import Result
+from gluon_nst.safer import safer
+from gluon_nst.worker.engine import warm_stylizer
+from gluon_nst.worker.keeping import Keeper
+
+__all__ = ["make", "make_together"]
+
+
+def make(job: Job, key: str, content: Input, styles: Sequence[Input], settings: WorkSettings) -> Result:
+    """Make the picture of a job, from its checkpoint if there is one.
+
+    A result that fails its check is made once more with a safer setting: float32 and a lower rate.
+
+    Raises
+    ------
+    SuspiciousResultError
+        If that fails too; its `aside` says where the picture is kept.
+    GluonNSTError
+        Whatever else can go wrong.
+    """
+    keeper = Keeper(key, settings)
+    try:
+        result = stylize_inputs(
+            warm_stylizer(job),
+            [content],
+            styles,
+            blend=job.blend or None,
+            resume=keeper.found(),
+            tick=keeper.tick,
+        )[0]
+        fault = _fault(result, content)
+    except DivergedError as error:
+        fault = str(error)
+    if fault:
+        result = _make_safely(job, key, content, styles, settings, fault)
+    keeper.drop()
+    return _signed(result, key)
+
+
+def make_together(
+    jobs: Sequence[Job], keys: Sequence[str], contents: Sequence[Input], styles: Sequence[Input]
+) -> list[Result]:
+    """Make the pictures of jobs that differ in their contents only, which have one shape, in one pass.
+
+    Raises
+    ------
+    SuspiciousResultError
+        If one of them fails its check; which, is seen when they run alone.
+    GluonNSTError
+        Whatever else can go wrong.
+    """
+    results = stylize_inputs(warm_stylizer(jobs[0]), contents, styles, blend=jobs[0].blend or None)
+    for result, content in zip(results, contents, strict=True):
+        if fault := _fault(result, content):
+            raise SuspiciousResultError(fault)
+    return [_signed(result, key) for result, key in zip(results, keys, strict=True)]
+
+
+def _fault(result: Result, content: Input) -> str | None:
+    return find_fault(result.pixels, content.picture.pixels, result.losses)
+
+
+def _make_safely(
+    job: Job, key: str, content: Input, styles: Sequence[Input], settings: WorkSettings, first: str
+) -> Result:
+    recipe = safer(job.recipe)
+    stylizer = make_stylizer(recipe, device=job.device, precision="float32", weights=job.weights)
+    keeper = Keeper(key, dataclasses.replace(settings, state=""))  # only to be broken off
+    result = stylize_inputs(stylizer, [content], styles, blend=job.blend or None, tick=keeper.tick)[0]
+    if fault := _fault(result, content):
+        aside = _kept_aside(result, key, settings)
+        raise SuspiciousResultError(f"{first}; with a lower rate, in float32: {fault}", aside)
+    return dataclasses.replace(result, notes=(*result.notes, f"made with a lower rate, in float32: {first}"))
+
+
+def _kept_aside(result: Result, key: str, settings: WorkSettings) -> str:
+    """Keep a rejected picture for a person to look at; return where, or nothing if that could not be done."""
+    if not settings.state:
+        return ""
+    place = storage.join(settings.state, "rejected", f"{key}.png")
+    try:
+        write_image(place, result.pixels, provenance=dict(result.provenance))
+    except GluonNSTError:
+        return ""
+    return place
+
+
+def _signed(result: Result, key: str) -> Result:
+    return dataclasses.replace(result, provenance={"job_id": key, **result.provenance})
