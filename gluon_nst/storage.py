@@ -13,12 +13,13 @@ import stat
 import tempfile
 import uuid
 from pathlib import Path
-from typing import BinaryIO, TypeAlias, cast
+from typing import BinaryIO, cast
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from gluon_nst.errors import OutputError
+from gluon_nst.paths import StrPath, absolute, is_url, join
 
 __all__ = [
     "StrPath",
@@ -36,8 +37,6 @@ __all__ = [
     "resolve",
     "write_bytes",
 ]
-
-StrPath: TypeAlias = "str | os.PathLike[str]"
 
 # Failures that the same call would meet again, whoever makes it and however often.
 _LASTING = frozenset(
@@ -168,30 +167,6 @@ def remove(path: StrPath) -> None:
         raise as_os_error(error, path) from error
 
 
-def is_url(path: StrPath) -> bool:
-    """Return whether a path is a URL: ``scheme://...``."""
-    return "://" in os.fspath(path)
-
-
-def absolute(path: StrPath) -> str:
-    """Return a local path that means the same from any working directory; a URL as it is.
-
-    Links are not followed and ``..`` stays: behind a link it means another folder than it seems to.
-    """
-    return os.fspath(path) if is_url(path) else os.fspath(Path(path).absolute())
-
-
-def join(base: StrPath, *parts: str) -> str:
-    """Return a path or URL below `base`; empty parts are left out, parts may hold ``/``.
-
-    What follows ``::`` in a chained URL (``zip://folder::file.zip``) stays last.
-    """
-    first, chain, rest = os.fspath(base).partition("::") if is_url(base) else (os.fspath(base), "", "")
-    for part in filter(None, parts):
-        first = part if not first else f"{first}{part}" if first.endswith("/") else f"{first}/{part}"
-    return first + chain + rest
-
-
 def write_bytes(path: StrPath, data: bytes) -> None:
     """Write a whole file, so that it is there complete or not at all.
 
@@ -275,7 +250,7 @@ def resolve(path: StrPath) -> tuple[fsspec.AbstractFileSystem | None, str]:
     text = os.fspath(path)
     if "\0" in text:
         raise OSError(errno.EINVAL, "a path cannot hold a zero byte")
-    if "://" not in text:
+    if not is_url(text):
         return None, text
     try:
         system, name = fsspec.core.url_to_fs(text)

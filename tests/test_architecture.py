@@ -12,12 +12,13 @@ PACKAGE = Path(gluon_nst.__file__).parent
 
 LEVELS = {
     0: "safer batch.settings batch.tally batch.roster batch.backlog batch.dispatch batch.feeding batch.limits batch.orders batch.outcomes batch.standing "
-    "_version errors recipe recipe_files vgg_layers schedule pyramid jobs progress machine cuda_libraries "
+    "_version errors paths recipe recipe_files vgg_layers schedule pyramid jobs progress machine cuda_libraries "
     "doctor.diagnosis doctor.gpu_diagnosis doctor.gpu_driver doctor.probe",
     1: "batch.blame batch.journal batch.plan batch.run_directory batch.run_lock batch.resume "
     "batch.last_records batch.exports batch.summary batch.thumbnails batch.thumbnail_cache batch.gallery "
     "batch.run_state batch.page batch.report "
-    "batch.manifest batch.tables batch.row_recipes batch.row_styles batch.collect batch.naming batch.sources "
+    "batch.manifest batch.tables batch.row_recipes batch.row_styles batch.columns batch.collect batch.look_ahead "
+    "batch.naming batch.sources "
     "images storage listing inputs checkpoint chunk course loss_plot feature_sheet "
     "parameters.ndarray_file parameters.names parameters.record parameters.files parameters.torch_file",
     2: "backend parameters activations features gram losses generated_image preprocessing",

@@ -3,32 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import NamedTuple, TypeVar
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
+from gluon_nst.batch.look_ahead import Looker, in_order
 from gluon_nst.batch.manifest import Row, read_manifest
 from gluon_nst.batch.naming import DEFAULT_NAME, check_name, output_name, place_output
 from gluon_nst.batch.sources import Source, find_pictures
-from gluon_nst.errors import ImageError, UsageError
-from gluon_nst.images.header import Header, read_header
+from gluon_nst.errors import UsageError
 from gluon_nst.jobs import Job
-from gluon_nst.listing import fingerprint
 from gluon_nst.recipe import Recipe
 from gluon_nst.storage import absolute
 
 __all__ = ["BatchRequest", "Candidate", "Tally", "collect_jobs"]
-
-# Threads wait for object stores: at 30 ms a request, 1,000 pictures a second. Local files gain nothing and lose
-# nothing: 85 to 120 microseconds a picture with none, 1, 2, 4, 8, 16 or 32 of them (two cores).
-_THREADS = 32
-_AHEAD = 256  # pictures looked at before they are asked for; each is held in less than 1 KiB
-_KEPT = 4096  # looks at images that a manifest may name again, and fingerprints of styles
-
-Item = TypeVar("Item")
-Answer = TypeVar("Answer")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,13 +95,6 @@ class _Wish(NamedTuple):
     row: Row | None
 
 
-class _Look(NamedTuple):
-    """What a look at a content image gave."""
-
-    header: Header | None
-    fingerprint: str
-
-
 def collect_jobs(request: BatchRequest, tally: Tally | None = None) -> Iterator[Candidate]:
     """Yield the jobs of a batch, in the order of the inputs and styles, or of the manifest.
 
@@ -169,77 +149,25 @@ def _wishes(request: BatchRequest) -> Iterator[_Wish]:
     rows = read_manifest(
         request.manifest, recipe=request.recipe, output=request.output, needs_style=not request.styles
     )
-    return (_Wish(Source(row.content, row.relative, "", named=True), row) for row in rows)
+    return (_Wish(Source(row.content, row.relative, None, named=True), row) for row in rows)
 
 
 def _candidates(
     request: BatchRequest, wishes: Iterable[_Wish], styles: Sequence[str], tally: Tally
 ) -> Iterator[Candidate]:
-    style_mark = functools.lru_cache(_KEPT)(_fingerprint)
-    for wish, look in _in_order(_Looker(), wishes):
+    looker = Looker()
+    for wish, look in in_order(lambda wish: looker.look(wish.source), wishes):
         if look.header is not None and look.header.stylized and not wish.source.named:
             tally.stylized += 1
             continue
         shape = None if look.header is None else (look.header.height, look.header.width)
         for job in _jobs(request, wish, styles):
-            marks = (look.fingerprint, *map(style_mark, job.styles))
+            marks = (look.fingerprint, *map(looker.mark, job.styles))
             yield Candidate(dataclasses.replace(job, fingerprints=marks), shape, _origin(wish))
 
 
 def _origin(wish: _Wish) -> str:
     return wish.source.path if wish.row is None else wish.row.origin
-
-
-class _Looker:
-    """Looks at content images; those that a manifest names again and again are looked at once."""
-
-    def __init__(self) -> None:
-        self._known = functools.lru_cache(_KEPT)(_look)
-
-    def __call__(self, wish: _Wish) -> _Look:
-        """Return what is to be known of the content image; called in many threads."""
-        if wish.row is not None:
-            return self._known(wish.source.path)
-        return _Look(_header(wish.source.path), wish.source.fingerprint)
-
-
-def _look(path: str) -> _Look:
-    try:
-        mark = fingerprint(path)
-    except OSError:
-        # Reading the header of a missing file would search its folder for a name like it, row after row.
-        return _Look(None, "")
-    return _Look(_header(path), mark)
-
-
-def _header(path: str) -> Header | None:
-    try:
-        return read_header(path)
-    except ImageError:
-        return None
-
-
-def _fingerprint(path: str) -> str:
-    try:
-        return fingerprint(path)
-    except OSError:  # the worker will say what is wrong with it
-        return ""
-
-
-def _in_order(function: Callable[[Item], Answer], items: Iterable[Item]) -> Iterator[tuple[Item, Answer]]:
-    """Yield every item with the function's answer, in order, while threads work at those that follow."""
-    waiting: deque[tuple[Item, Future[Answer]]] = deque()
-    pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="headers")
-    try:
-        for item in items:
-            waiting.append((item, pool.submit(function, item)))
-            if len(waiting) > _AHEAD:
-                first, answer = waiting.popleft()
-                yield first, answer.result()
-        for item, answer in waiting:
-            yield item, answer.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def _jobs(request: BatchRequest, wish: _Wish, styles: Sequence[str]) -> Iterator[Job]:

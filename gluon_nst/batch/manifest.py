@@ -22,34 +22,23 @@ is a manifest too.
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import posixpath
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from gluon_nst.batch.columns import check_columns, check_header, settings_in
 from gluon_nst.batch.naming import place_output
 from gluon_nst.batch.row_recipes import RowRecipes, is_unset
 from gluon_nst.batch.row_styles import read_styles
 from gluon_nst.batch.tables import STANDARD_INPUT, Record, Table, read_table
-from gluon_nst.errors import ManifestError, UsageError, did_you_mean
+from gluon_nst.errors import ManifestError, UsageError
 from gluon_nst.images.write import OUTPUT_FORMATS
-from gluon_nst.recipe import Recipe, field_names
+from gluon_nst.recipe import Recipe
 from gluon_nst.storage import StrPath, absolute, exists, is_url, join
 
-__all__ = ["IGNORED_COLUMNS", "Row", "read_manifest"]
-
-IGNORED_COLUMNS = frozenset(
-    {
-        "", "job_id", "status", "seconds", "stop_reason", "losses", "width", "height", "bytes", "sha256",
-        "error_type", "error", "aside", "notes", "worker", "attempts", "finished_at",
-    }
-)  # fmt: skip
-"""Columns that say what became of a job."""
-
-_OWN_COLUMNS = ("content", "style", "styles", "output", "recipe")
-_SETTINGS = frozenset(field_names()) - {"name", "description"}
+__all__ = ["Row", "read_manifest"]
 
 _REPORTED = 20  # bad rows reported at once: a screenful
 
@@ -108,39 +97,12 @@ def read_manifest(
     name = os.fspath(path)
     table = read_table(path)
     try:
-        _check_header(table.columns, name)
+        check_header(table.columns, name)
     except ManifestError:
         table.close()
         raise
     reader = _RowReader(table.unit, name, recipe, os.fspath(output), needs_style)
     return _rows(table, reader, name)
-
-
-def _check_header(columns: Sequence[str] | None, name: str) -> None:
-    if columns is None:
-        return
-    try:
-        _check_columns(tuple(columns))
-        doubled = sorted({column for column in columns if column and columns.count(column) > 1})
-        if doubled:
-            raise ManifestError(
-                f"there are several columns {', '.join(map(repr, doubled))}; keep one of each."
-            )
-        if "content" not in columns:
-            raise ManifestError(f"there is no column 'content'; the columns are {', '.join(columns)}.")
-    except UsageError as error:
-        raise ManifestError(f"line 1 of {name}: {error}") from error
-
-
-@functools.lru_cache(maxsize=256)  # rows of JSON Lines mostly have the same columns
-def _check_columns(columns: tuple[str, ...]) -> None:
-    known = {*_OWN_COLUMNS, *_SETTINGS}
-    for column in columns:
-        if column.partition(".")[0] not in known and column not in IGNORED_COLUMNS:
-            raise ManifestError(
-                f"there is no column {column!r} in a manifest.{did_you_mean(column, known)} Columns are "
-                f"{', '.join(_OWN_COLUMNS)}, size, steps and any field of a recipe, separated by commas."
-            )
 
 
 def _rows(table: Table, reader: _RowReader, name: str) -> Iterator[Row]:
@@ -196,7 +158,7 @@ class _RowReader:
         """
         if record.problem:
             raise ManifestError(record.problem)
-        _check_columns(tuple(record.values))
+        check_columns(tuple(record.values))
         values = {column: value for column, value in record.values.items() if not is_unset(value)}
         content = _text(values, "content")
         if content is None:
@@ -208,7 +170,7 @@ class _RowReader:
         return Row(
             record.number, self.where(record), self._placed(content), _tree(content),
             tuple(map(self._placed, styles)), blend, self._target(_text(values, "output")),
-            self._recipes.get(_text(values, "recipe"), _changes(values)),
+            self._recipes.get(_text(values, "recipe"), settings_in(values)),
         )  # fmt: skip
 
     def _placed(self, path: str) -> str:
@@ -248,10 +210,6 @@ def _text(values: Mapping[str, Any], column: str) -> str | None:
     if value is not None and not isinstance(value, str):
         raise ManifestError(f"{column} is {value!r}; it takes text.")
     return value
-
-
-def _changes(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {column: value for column, value in values.items() if column.partition(".")[0] in _SETTINGS}
 
 
 def _tree(content: str) -> str:

@@ -16,7 +16,7 @@ from gluon_nst.storage import join
 
 __all__ = ["RowRecipes", "is_unset"]
 
-# Recipes that differ, kept for rows to come; some 4 KiB each. Sweeps over rows have tens of them.
+# Recipes that differ, kept for rows to come; some 2 KB each. Sweeps over rows have tens of them.
 _KEPT = 1024
 
 

@@ -33,14 +33,14 @@ class Source(NamedTuple):
         The path, with ``/``, below the folder named or the fixed part of the glob: the tree that the output
         keeps. Of a file named by itself, its name.
     fingerprint
-        Text that changes when the file does; empty if nothing tells.
+        Text that changes when the file does; empty if nothing tells, None if nobody looked.
     named
         Whether the file was named by itself, not found in a folder or by a glob.
     """
 
     path: str
     relative: str
-    fingerprint: str
+    fingerprint: str | None
     named: bool = False
 
 

@@ -20,7 +20,8 @@ import pytest
 from pyarrow import parquet
 
 from gluon_nst import storage
-from gluon_nst.batch.manifest import IGNORED_COLUMNS, Row, read_manifest
+from gluon_nst.batch.columns import IGNORED_COLUMNS
+from gluon_nst.batch.manifest import Row, read_manifest
 from gluon_nst.errors import ManifestError
 from gluon_nst.recipe_files import load_recipe, override, tailor, to_toml
 
