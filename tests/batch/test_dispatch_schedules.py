@@ -16,7 +16,7 @@ from tests.batch.simulation import FakeJob, Machine, Nature, Temper, Trouble, Wo
 UNTIL = 50_000.0
 
 schedules = settings(
-    max_examples=300,
+    max_examples=500,
     deadline=None,
     derandomize=True,
     print_blob=True,
@@ -67,6 +67,8 @@ def machines(tempers: list[Temper], *, most_troubles: int = 3) -> st.SearchStrat
 SOUND = machines([Temper.SOUND])
 # A sly worker passes its check: where it is believed, nobody could know better.
 HONEST = machines([Temper.SOUND, Temper.SOUND, Temper.BROKEN, Temper.CUT_OFF, Temper.MUTE])
+# One trouble at most: a job that was alone at two deaths from outside may be called poison.
+FAILING = machines([Temper.BROKEN, Temper.CUT_OFF, Temper.SLY], most_troubles=1)
 
 
 def a_batch(jobs: list[FakeJob], groups: list[str]):
@@ -95,15 +97,18 @@ def allowed_ends(world: World, key: str) -> set[str]:
             Nature.HANGING: {"timeout"},
             Nature.DOUBTFUL: {"failed"},
         }[nature]
-    if job.passing and any(each.machine.temper is Temper.CUT_OFF for each in world.workers.values()):
-        ends = ends | {
-            "failed"
-        }  # tries are counted over all workers: some were used up where none could help
+    if job.passing and tries_were_used_up_elsewhere(world):
+        ends = ends | {"failed"}
     if ledger.deaths_alone[key] >= ledger.limits.kills:
         ends = ends | {"poison"}
     if ledger.kills_alone[key] >= ledger.limits.overruns:
         ends = ends | {"timeout"}
     return ends
+
+
+def tries_were_used_up_elsewhere(world: World) -> bool:
+    """Whether a sound worker may have been left with too few tries at storage: they count over all workers."""
+    return any(each.machine.temper is Temper.CUT_OFF for each in world.workers.values())
 
 
 def hold_against_the_rules(world: World) -> None:
@@ -147,14 +152,14 @@ def test_broken_workers_change_no_verdict(tasks, others, sound, limits, counted)
     world = World(tasks, [sound, *others], limits, total=len(tasks) if counted else None)
     world.run(until=UNTIL)
     hold_against_the_rules(world)
-    assert {world.workers[name].machine.temper for name in world.ledger.retired} <= {*Temper} - {Temper.SOUND}
+    if not tries_were_used_up_elsewhere(world):
+        retired = {world.workers[name].machine.temper for name in world.ledger.retired}
+        assert Temper.SOUND not in retired
 
 
 @schedules
-@given(
-    batches(good_jobs), st.lists(machines([Temper.BROKEN, Temper.CUT_OFF, Temper.SLY]), max_size=1), limits
-)
-def test_one_worker_that_passes_its_check_but_fails_every_job_spoils_none(tasks, others, limits):
+@given(batches(good_jobs), st.lists(FAILING, max_size=1), limits)
+def test_one_worker_that_fails_every_job_spoils_none_of_them(tasks, others, limits):
     world = World(tasks, [Machine(), *others], limits)
     world.run(until=UNTIL)
     assert {verdict.status for verdict in world.ledger.verdicts.values()} <= {"done"}
