@@ -22,6 +22,9 @@ from gluon_nst.batch.thumbnails import local_path
 
 __all__ = ["Report", "watch_report", "write_report"]
 
+# Pause after a page, as a multiple of the time that it took: a fifth of one core at most.
+_REST = 4
+
 _Tables: TypeAlias = Callable[[Path, LastRecords], list[Path]]
 
 
@@ -89,7 +92,7 @@ def watch_report(
     directory, page
         As `write_report` takes them.
     every : float
-        Seconds between the end of one writing and the beginning of the next.
+        Seconds between the end of one writing and the beginning of the next; more when a writing takes long.
 
     Raises
     ------
@@ -97,14 +100,18 @@ def watch_report(
         As `write_report` does.
     """
     run = find_run(directory)
+    begun = time.monotonic()
     # The tables of a large run take longer than its page: they are made at the beginning and at the end.
     report = _write(run, page, every, write_results)
     try:
         yield report
         while not report.state.over:
-            time.sleep(every)
-            over = read_state(run).over
-            report = _write(run, page, every, write_results if over else _tables_there)
+            # A large page is made less often: neither this nor the browser shall do nothing else.
+            pause = max(every, _REST * (time.monotonic() - begun))
+            time.sleep(pause)
+            begun = time.monotonic()
+            tables = write_results if read_state(run).over else _tables_there
+            report = _write(run, page, pause, tables)
             yield report
     finally:
         if not report.state.over:

@@ -14,11 +14,12 @@ __all__ = ["RunState", "WorkerState", "read_state"]
 
 @dataclasses.dataclass(frozen=True)
 class WorkerState:
-    """One worker of a run: its name, what it does, and how many jobs ended well and badly on it."""
+    """One worker of a run: what it does, how many jobs ended well and badly on it, and why it gets none, if so."""
 
     name: str
     state: str
     device: str
+    why: str
     done: int
     failed: int
 
@@ -30,9 +31,9 @@ class RunState:
     Attributes
     ----------
     state
-        "running", "finished", "stopped", or "" if nobody says.
-    total, retried
-        Number of jobs in the run, and of second attempts.
+        "running", "draining", "finished", "stopped", or "" if nobody says.
+    total, in_flight, retried
+        Number of jobs in the run, of those that workers have, and of second attempts.
     started_at, updated_at
         Seconds since 1970; None if not known.
     images_per_hour, eta_seconds
@@ -45,6 +46,7 @@ class RunState:
 
     state: str
     total: int
+    in_flight: int
     retried: int
     started_at: float | None
     updated_at: float | None
@@ -66,6 +68,7 @@ def read_state(run: Path) -> RunState:
     return RunState(
         state=_text(found.get("state")),
         total=_count(found.get("total")),
+        in_flight=_count(found.get("in_flight")),
         retried=_count(found.get("retried")),
         started_at=_number(found.get("started_at")),
         updated_at=_number(found.get("updated_at")),
@@ -78,8 +81,8 @@ def read_state(run: Path) -> RunState:
 
 def _worker(found: Any) -> WorkerState:
     given = found if isinstance(found, dict) else {}
-    name, state, device = (_text(given.get(key)) for key in ("name", "state", "device"))
-    return WorkerState(name, state, device, _count(given.get("done")), _count(given.get("failed")))
+    name, state, device, why = (_text(given.get(key)) for key in ("name", "state", "device", "why"))
+    return WorkerState(name, state, device, why, _count(given.get("done")), _count(given.get("failed")))
 
 
 def _text(value: object) -> str:

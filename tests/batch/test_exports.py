@@ -100,7 +100,8 @@ def test_the_table_of_failures_is_a_manifest_of_the_same_jobs(tmp_path):
     names = ["/in/a;b,=2.jpg", "s3://bucket/é \n.png", "/in/'\"{}[].jpg"]
     run = make_run(out, [
         record(1, "failed", content=names[0], output=str(out / "1.jpg"), changes=changes, **FAILED),
-        record(2, "poison", content=names[1], output=str(out / "=2.jpg"), styles=names, blend=[1, 0.25, 3], changes={"size": 0}),
+        record(2, "poison", content=names[1], output=str(out / "=2.jpg"), styles=names, blend=[1, 0.25, 3],
+               changes={"size": 0}),
         record(3, "timeout", content=names[2], output=str(out / "deep" / "3.jpg"), styles=names[1:]),
     ])  # fmt: skip
     write_results(run)

@@ -35,8 +35,8 @@ function figure(entry, onOpen) {
   const name = baseName(picture.path);
   const caption = element("figcaption", { textContent: label });
   if (!picture.thumbnail) {
-    const missing = picture.problem === "file not found";
-    const text = missing ? "not there any more" : "cannot be shown";
+    const vanished = label === "Stylized" ? "not there any more" : "file not found";
+    const text = picture.problem === "file not found" ? vanished : "cannot be shown";
     return element("figure", {}, element("div", { className: "none", textContent: text, title: picture.problem }), caption);
   }
   const image = element("img", { src: thumbnailUrl(picture), alt: "", decoding: "async" });
@@ -61,13 +61,14 @@ function factsOf(row) {
   }
   if (row.seconds) add("seconds", row.seconds.toFixed(row.seconds < 10 ? 2 : 1));
   if (row.steps) add("steps", String(row.steps));
-  if (row.height) add("size", `${row.height} × ${row.width} px (height × width)`);
+  if (row.height) add("height × width", `${row.height} × ${row.width} px`);
   if (row.attempts !== 1) add("attempts", String(row.attempts));
   add("stopped by", row.stop_reason);
   add("worker", row.worker);
   if (row.finished_at) add("finished", dateText(row.finished_at));
   for (const [name, value] of Object.entries(row.changes || {})) add(name, value);
   add("notes", (row.notes || []).join("; "));
+  add("kept aside", row.aside);
   return facts;
 }
 
@@ -93,7 +94,7 @@ function rowElement(row, onOpen) {
     element("span", { className: `badge ${row.status}`, textContent: row.status }), " ",
     element("span", { className: "name", textContent: baseName(path), title: path }),
   );
-  const places = element("p", { className: "path" }, `${path} → ${row.aside || row.output}`);
+  const places = element("p", { className: "path" }, `${path} → ${row.output}`);
   const text = element("div", { className: "text" }, heading, ...errorBlock(row), factList(row), places);
   const item = element("li", {}, element("div", { className: "figures" }, ...figures), text);
   item.dataset.job = row.job_id;
