@@ -128,12 +128,12 @@ def begun_at_most(world: World, key: str) -> bool:
     """Whether a job was begun no oftener than its losses explain.
 
     Once; once more for each death or kill that took it; and for each failure in doubt or of storage. Two words
-    in doubt are needed, and one more for each worker that was gone before it could be believed; each may take
+    in doubt are needed, and two more for each worker that was gone before it could be believed; each may take
     as many tries as storage is given.
     """
     ledger = world.ledger
     told = sum(ledger.told[key, kind] for kind in (Kind.PASSING, Kind.DOUBT))
-    assert told <= ledger.limits.passes * (2 + ledger.ended)
+    assert told <= ledger.limits.passes * 2 * (1 + ledger.ended)
     return ledger.verdicts[key].attempts <= 1 + ledger.lost[key] + told
 
 
