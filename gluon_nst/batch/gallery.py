@@ -17,7 +17,7 @@ from gluon_nst.batch.thumbnail_cache import Thumbnail, ThumbnailCache
 from gluon_nst.batch.thumbnails import choose_look, local_path, make_thumbnails
 from gluon_nst.jobs import JobResult
 
-__all__ = ["MAX_ROWS", "Gallery", "choose_records", "make_gallery"]
+__all__ = ["MAX_ROWS", "Gallery", "choose_records", "link_to", "make_gallery"]
 
 MAX_ROWS = 20_000
 """Jobs on one page. Beyond this its thumbnails would be too small to tell anything, or the page larger than 40 MB."""
@@ -92,14 +92,17 @@ def _stylized(result: JobResult) -> str:
 def _picture(path: str, thumbnail: Thumbnail, folder: Path | None) -> Record:
     return {
         "path": path,
-        "link": "" if thumbnail.problem else _link(path, folder),
+        "link": "" if thumbnail.problem else link_to(path, folder),
         "thumbnail": base64.b64encode(thumbnail.data).decode("ascii"),
         "problem": thumbnail.problem,
     }
 
 
-def _link(path: str, folder: Path | None) -> str:
-    """Return a relative URL; every colon in it is escaped, so it can name no scheme such as javascript."""
+def link_to(path: str, folder: Path | None) -> str:
+    """Return the relative URL of a local file from a folder; empty for what lies elsewhere, or from no folder.
+
+    Every colon in it is escaped, so that it can name no scheme such as javascript.
+    """
     place = local_path(path)
     if place is None or folder is None:
         return ""

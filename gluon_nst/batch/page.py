@@ -46,7 +46,7 @@ class Page:
     about
         The run's identity, as run.json has it.
     tables
-        Name and relative link of each table beside the page.
+        Name of each table, and its relative link from the page; an empty one if there is none.
     reload_seconds
         How often the page loads itself again; None for never.
     """

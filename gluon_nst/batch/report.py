@@ -5,16 +5,16 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
-import urllib.parse
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeAlias
 
 from gluon_nst import storage
 from gluon_nst.batch.exports import TABLES, write_results
-from gluon_nst.batch.gallery import choose_records, make_gallery
+from gluon_nst.batch.gallery import choose_records, link_to, make_gallery
 from gluon_nst.batch.last_records import LastRecords, find_run, read_last_records, read_mapping
 from gluon_nst.batch.page import Page, render_page
+from gluon_nst.batch.run_directory import FOLDER
 from gluon_nst.batch.run_state import RunState, read_state
 from gluon_nst.batch.summary import Summary, summarize
 from gluon_nst.batch.thumbnail_cache import open_cache
@@ -134,7 +134,7 @@ def _write(run: Path, page: str | None, reload_seconds: float | None, tables: _T
         state=state,
         skipped=records.skipped,
         about=read_mapping(run / "run.json"),
-        tables=_links(report.tables, folder),
+        tables=tuple((each.name, link_to(str(each), folder)) for each in report.tables),
         reload_seconds=None if state.over else reload_seconds,
     )
     storage.write_bytes(target, render_page(shown))
@@ -153,10 +153,4 @@ def _folder(page: str) -> Path | None:
 
 def _title(run: Path) -> str:
     absolute = run.absolute()
-    return str(absolute.parent if absolute.name == ".gluon-nst" else absolute)
-
-
-def _links(tables: Sequence[Path], folder: Path | None) -> tuple[tuple[str, str], ...]:
-    if folder is None:
-        return ()
-    return tuple((each.name, urllib.parse.quote(os.path.relpath(each.absolute(), folder))) for each in tables)
+    return str(absolute.parent if absolute.name == FOLDER else absolute)

@@ -82,7 +82,8 @@ def _lines(report: Report) -> list[str]:
         lines.append(f"  and {len(summary.errors) - ERRORS_NAMED:,} more kinds of error")
     if report.skipped:
         lines.append(f"{report.skipped:,} lines of the journal are no record and were left out")
-    return [*map(_printable, lines), *(f"wrote {path}" for path in (report.page, *report.tables))]
+    lines += [f"wrote {path}" for path in (report.page, *report.tables)]
+    return [_printable(line) for line in lines]
 
 
 def _printable(text: str) -> str:

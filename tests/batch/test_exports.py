@@ -12,6 +12,7 @@ import pytest
 from gluon_nst.batch.exports import write_results
 from gluon_nst.batch.last_records import find_run, read_last_records
 from gluon_nst.batch.manifest import read_manifest
+from gluon_nst.batch.run_directory import default_run_directory
 from gluon_nst.errors import OutputError, UsageError
 from gluon_nst.recipe import recipe_mapping
 from gluon_nst.recipe_files import load_recipe
@@ -206,3 +207,26 @@ def test_a_run_is_found_by_its_output_folder_and_by_itself(tmp_path):
     assert find_run(tmp_path / "out") == find_run(run) == run
     with pytest.raises(UsageError, match="there is no run"):
         find_run(tmp_path)
+
+
+def test_the_run_of_a_url_is_found_where_the_batch_kept_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = default_run_directory("s3://bucket/out")
+    run.mkdir()
+    (run / "journal.jsonl").touch()
+    assert find_run("s3://bucket/out") == run
+
+
+def test_the_shards_of_a_run_are_named(tmp_path):
+    shard = default_run_directory(str(tmp_path), (2, 4))
+    shard.mkdir(parents=True)
+    (shard / "journal.jsonl").touch()
+    with pytest.raises(UsageError, match="shard-2-of-4"):
+        find_run(tmp_path)
+    assert find_run(shard) == shard
+
+
+def test_a_journal_that_cannot_be_read_is_said(tmp_path):
+    (tmp_path / "journal.jsonl").mkdir()
+    with pytest.raises(UsageError, match=r"journal.*cannot be read"):
+        read_last_records(tmp_path)
