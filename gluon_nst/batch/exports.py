@@ -157,8 +157,7 @@ def _harmless(text: str) -> str:
 
 def _write_csv(path: Path, columns: list[str], rows: Iterator[Record]) -> Path:
     with _replacing(path) as file:
-        # One row at a time: a name that is no Unicode at all must not spoil the file.
-        text = io.TextIOWrapper(file, "utf-8", errors="surrogateescape", newline="", write_through=True)
+        text = io.TextIOWrapper(file, "utf-8", errors="surrogateescape", newline="")
         writer = csv.DictWriter(text, columns)
         writer.writeheader()
         writer.writerows(_per_cell(_encodable, row) for row in rows)

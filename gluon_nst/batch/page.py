@@ -95,7 +95,7 @@ def _engine() -> jinja2.Environment:
 
 
 def _template_text(name: str) -> str:
-    return resources.files("gluon_nst.batch").joinpath("templates", name).read_text("utf-8")
+    return (resources.files("gluon_nst.batch") / "templates" / name).read_text("utf-8")
 
 
 def _hash(text: str) -> str:
