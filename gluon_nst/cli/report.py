@@ -34,7 +34,7 @@ def report(directory: str, output: str | None, watch: bool, every: float, as_jso
 
     The page is one HTML file that shows every job: content, style and stylized image side by side, failures
     first. Beside it lie results.csv (and results.parquet, if pyarrow is installed) and failed.csv, which
-    `gluon-nst batch --manifest` takes.
+    `gluon-nst batch --manifest` takes as it is, with a --run-dir of its own.
     """
     from gluon_nst.batch.report import watch_report, write_report
 
