@@ -7,10 +7,13 @@ whole.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import re
 import stat
 import tempfile
+import time
 import uuid
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -35,6 +38,7 @@ __all__ = [
     "read_start",
     "remove",
     "resolve",
+    "sweep",
     "write_bytes",
 ]
 
@@ -54,6 +58,8 @@ _LASTING = frozenset(
     }
 )
 _LASTING_KINDS = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
+# Names of files that are being written.
+_PART = re.compile(r"\.[0-9a-f]{32}\.part")
 _READ_ONLY_PROTOCOLS = frozenset({"http", "https"})
 
 
@@ -165,6 +171,27 @@ def remove(path: StrPath) -> None:
         return
     except Exception as error:
         raise as_os_error(error, path) from error
+
+
+def sweep(folder: StrPath, *, older_than: float = 0.0) -> int:
+    """Remove what writers that were killed left half done in a local folder; return how much that was.
+
+    Parameters
+    ----------
+    folder
+        A local folder; one that is not there, and URLs, hold nothing of the kind.
+    older_than
+        Seconds since the last change: younger files may be somebody's work in hand.
+    """
+    removed = 0
+    if is_url(folder):
+        return removed
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if _PART.fullmatch(entry.name) and time.time() - entry.stat().st_mtime >= older_than:
+                Path(entry.path).unlink(missing_ok=True)
+                removed += 1
+    return removed
 
 
 def write_bytes(path: StrPath, data: bytes) -> None:
@@ -288,7 +315,7 @@ def _replace_file(target: Path, data: bytes) -> None:
     _refuse_non_file(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     # A short name of its own: the target's name may be as long as the file system allows.
-    temporary = target.parent / f".{uuid.uuid4().hex}.part"
+    temporary = target.parent / f".{uuid.uuid4().hex}.part"  # see _PART
     try:
         _write_through(temporary, data)
         temporary.replace(target)

@@ -11,7 +11,8 @@ import gluon_nst
 PACKAGE = Path(gluon_nst.__file__).parent
 
 LEVELS = {
-    0: "safer batch.settings batch.tally batch.roster batch.backlog batch.dispatch batch.feeding batch.limits batch.orders batch.outcomes batch.standing "
+    0: "safer batch.settings batch.tally batch.roster "
+    "batch.backlog batch.dispatch batch.feeding batch.limits batch.orders batch.outcomes batch.standing "
     "_version errors paths recipe recipe_files vgg_layers schedule pyramid jobs progress machine cuda_libraries "
     "doctor.diagnosis doctor.gpu_diagnosis doctor.gpu_driver doctor.probe",
     1: "batch.blame batch.journal batch.plan batch.run_directory batch.run_lock batch.resume "

@@ -69,6 +69,7 @@ def connect(scheduler: str, *, seconds: float = 30.0) -> Iterator[Client]:
     ClusterError
         If there is none within `seconds`.
     """
+    _quieten()
     where = {"scheduler_file": scheduler} if scheduler.endswith(".json") else {"address": scheduler}
     try:
         client = Client(timeout=seconds, **where)
@@ -85,6 +86,13 @@ def dashboard_link(client: Client) -> str | None:
     """Return the address of Dask's dashboard, None if there is none."""
     services = client.scheduler_info(n_workers=0).get("services", {})
     return client.dashboard_link if services.get("dashboard") and _has_dashboard() else None
+
+
+def _quieten() -> None:
+    """Let distributed be silent: what is lost is said once, and what to do about it; it would add pages of traces."""
+    for name in list(logging.root.manager.loggerDict):
+        if name.partition(".")[0] == "distributed":
+            logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def _has_dashboard() -> bool:

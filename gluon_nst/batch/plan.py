@@ -90,6 +90,7 @@ class Plan:
         # Scratch: nothing of it outlives a crash, so nothing need be made safe.
         self._base.executescript("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;" + _TABLES)
         self._base.create_function("log2", 1, math.log2, deterministic=True)
+        self._base.create_function("folder", 1, os.path.dirname, deterministic=True)
         self._recipes: dict[str, int] = {}
         self._cost = functools.lru_cache(maxsize=4096)(cost_of)
         self._recipe = functools.lru_cache(maxsize=64)(self._read_recipe)
@@ -192,6 +193,11 @@ class Plan:
     def largest(self) -> Task | None:
         """Return the job to do that takes the most work; None if nothing is to do."""
         return next(self._tasks("cost DESC LIMIT 1"), None)
+
+    def folders(self) -> Iterator[str]:
+        """Yield the folders that outputs go to."""
+        for (folder,) in self._base.execute("SELECT DISTINCT folder(output) FROM job"):
+            yield folder
 
     def existing_outputs(self) -> Iterator[str]:
         """Yield the outputs of jobs to do that are there already."""

@@ -24,8 +24,12 @@ from gluon_nst.batch.tally import BatchProgress, Tally
 from gluon_nst.errors import OutputError, UsageError
 from gluon_nst.jobs import JobResult, result_record
 from gluon_nst.recipe import Recipe, recipe_mapping
+from gluon_nst.storage import sweep
 
 __all__ = ["BatchRun", "RunOptions", "begin_run", "failures_allowed"]
+
+# Seconds after which a half-written file is nobody's any more; writing one takes seconds at most.
+_ABANDONED = 3600.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +49,8 @@ class RunOptions:
         Seconds that jobs in hand have once the batch is to stop.
     together, keep_gps
         See `gluon_nst.batch.settings.WorkSettings`.
+    shard
+        (K, N) if this is one of several parts that may run at the same time.
     """
 
     existing: str = "skip"
@@ -57,6 +63,7 @@ class RunOptions:
     wait_for_workers: float = Rules.wait_for_workers
     together: int = 1
     keep_gps: bool = False
+    shard: tuple[int, int] | None = None
 
 
 def failures_allowed(text: str, total: int) -> int | None:
@@ -150,6 +157,7 @@ class BatchRun:
         )  # fmt: skip
         try:
             yield from drive.results()
+            _sweep(self._plan, self._options)
         finally:
             self.ending, self.message = drive.ending or Ending.STOPPED, drive.message
             with contextlib.suppress(OutputError):
@@ -180,6 +188,12 @@ class BatchRun:
         if self._base is not None and task.job.recipe != self._base:
             extra["changes"] = _changes(self._base, task.job.recipe)
         return {**result_record(result), **extra}
+
+
+def _sweep(plan: Plan, options: RunOptions) -> None:
+    """Remove half-written files; those of other parts of the batch, which run at the same time, are left alone."""
+    for folder in plan.folders():
+        sweep(folder, older_than=_ABANDONED if options.shard else 0.0)
 
 
 def _changes(base: Recipe, own: Recipe) -> dict[str, Any]:
@@ -224,5 +238,6 @@ def begin_run(
     """
     options = options or RunOptions()
     with open_run(directory, identity, new_run=options.new_run) as held:
+        _sweep(plan, options)
         take_stock(plan, held.path, retry=options.retry, verify=options.verify, existing=options.existing)
         yield BatchRun(plan, held, options, base)

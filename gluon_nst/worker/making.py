@@ -79,6 +79,8 @@ def _make_safely(
     job: Job, key: str, content: Input, styles: Sequence[Input], settings: WorkSettings, first: str
 ) -> Result:
     recipe = safer(job.recipe)
+    if recipe == job.recipe:
+        raise SuspiciousResultError(first)
     stylizer = make_stylizer(recipe, device=job.device, precision="float32", weights=job.weights)
     keeper = Keeper(key, dataclasses.replace(settings, state=""))  # only to be broken off
     result = stylize_inputs(stylizer, [content], styles, blend=job.blend or None, tick=keeper.tick)[0]

@@ -1,0 +1,120 @@
+"""An engine that takes milliseconds, in place of MXNet, in the worker processes of a test.
+
+Loaded by Dask's preload, so that a worker that is started again has it too. All else is real: processes, files,
+dispatch, journal. The first pixel of a photograph says how it behaves, see `MARKS`; which worker is broken, the
+environment (`STAND_IN_BROKEN`: a folder, in which the first worker to come leaves its process id, and a manner).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import time
+import types
+from pathlib import Path
+
+MARKS = {
+    "good": (10, 20, 30),
+    "poison": (255, 0, 0),
+    "segfault": (200, 0, 0),
+    "hang": (0, 255, 0),
+    "black": (0, 0, 255),
+    "raise": (0, 0, 200),
+    "diverge": (0, 0, 150),
+    "slow": (255, 255, 0),
+}
+PROOF_SIDE = 64
+SECONDS = float(os.environ.get("STAND_IN_SECONDS", "0.002"))
+
+
+class StandIn:
+    """What the worker uses of a Stylizer."""
+
+    device, precision = "cpu", "float32"
+    parameters = types.SimpleNamespace(source="stand-in", sha256="0" * 64)
+
+    def __init__(self, recipe, **_):
+        self.recipe = recipe
+
+    def stylize(
+        self, contents, styles, *, blend=None, starts=None, observe=None, every=5, resume=None, tick=None
+    ):
+        from gluon_nst.images.geometry import resize
+        from gluon_nst.progress import LossPoint
+        from gluon_nst.pyramid import working_shape
+
+        time.sleep(SECONDS)
+        done = []
+        for content in contents:
+            mark = mark_of(content)
+            broken = broken_manner(proving=content.shape[0] == PROOF_SIDE)
+            behave(mark, tick)
+            if mark == "raise" or broken == "raise":
+                raise RuntimeError("the device does not answer")
+            height, width = working_shape(self.recipe, *content.shape[:2])
+            pixels = 255 - resize(content, height, width)
+            if mark == "black" or broken == "black":
+                pixels[:] = 0
+            losses = tuple(LossPoint(1, step, 0.1, total, 0.0, total) for step, total in ((1, 1.0), (2, 0.5)))
+            done.append(
+                types.SimpleNamespace(
+                    pixels=pixels, losses=losses, steps=2, seconds=SECONDS, stop_reason="steps", device="cpu",
+                    precision="float32",
+                )
+            )  # fmt: skip
+        return done
+
+
+def mark_of(content):
+    pixel = tuple(int(value) for value in content[0, 0])
+    return next((name for name, color in MARKS.items() if color == pixel), "good")
+
+
+def behave(mark, tick):
+    if mark == "poison":
+        os._exit(9)
+    if mark == "segfault":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if mark == "hang":
+        time.sleep(3600)
+    if mark == "slow":
+        for step in range(600):
+            time.sleep(0.05)
+            tick(step / 600, lambda: None)
+
+
+def broken_manner(*, proving):
+    """Return how this worker is broken, "raise" or "black"; empty if it is sound.
+
+    One that is broken "only at work" comes right at its proofs.
+    """
+    folder = os.environ.get("STAND_IN_BROKEN")
+    if not folder:
+        return ""
+    path = Path(folder) / "broken"
+    with contextlib.suppress(FileExistsError), path.open("x") as file:
+        file.write(str(os.getpid()))
+    if path.read_text() != str(os.getpid()):
+        return ""
+    manner, _, when = (Path(folder) / "manner").read_text().partition(" ")
+    return "" if proving and when else manner
+
+
+def dask_setup(worker):
+    """Take MXNet's place in a worker process."""
+    install()
+
+
+def install():
+    import gluon_nst.worker.engine as engine
+    import gluon_nst.worker.making as making
+    import gluon_nst.worker.readiness as readiness
+
+    sys.modules["gluon_nst.backend"] = types.SimpleNamespace(version=lambda: "stand-in")
+    import gluon_nst
+
+    gluon_nst.backend = sys.modules["gluon_nst.backend"]
+    for module in (engine, making, readiness):
+        module.make_stylizer = lambda recipe, **options: StandIn(recipe, **options)
