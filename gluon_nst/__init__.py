@@ -12,6 +12,13 @@ from gluon_nst._version import __version__
 
 if TYPE_CHECKING:
     from gluon_nst.api import stylize as stylize
+    from gluon_nst.batch.api import BatchSummary as BatchSummary
+    from gluon_nst.batch.api import iterate_batch as iterate_batch
+    from gluon_nst.batch.api import run_batch as run_batch
+    from gluon_nst.batch.collect import BatchRequest as BatchRequest
+    from gluon_nst.batch.collect import collect_jobs as collect_jobs
+    from gluon_nst.batch.run import RunOptions as RunOptions
+    from gluon_nst.batch.tally import BatchProgress as BatchProgress
     from gluon_nst.errors import GluonNSTError as GluonNSTError
     from gluon_nst.images.provenance import read_provenance as read_provenance
     from gluon_nst.jobs import Job as Job
@@ -25,6 +32,9 @@ if TYPE_CHECKING:
     from gluon_nst.stylizer import Stylizer as Stylizer
 
 _HOMES = {
+    "BatchProgress": "batch.tally",
+    "BatchRequest": "batch.collect",
+    "BatchSummary": "batch.api",
     "GluonNSTError": "errors",
     "Job": "jobs",
     "JobResult": "jobs",
@@ -33,9 +43,13 @@ _HOMES = {
     "Recipe": "recipe",
     "Result": "result",
     "Stylizer": "stylizer",
+    "RunOptions": "batch.run",
+    "collect_jobs": "batch.collect",
+    "iterate_batch": "batch.api",
     "load_recipe": "recipe_files",
     "read_provenance": "images.provenance",
     "recipe_names": "recipe_files",
+    "run_batch": "batch.api",
     "stylize": "api",
 }
 

@@ -11,21 +11,17 @@ import gluon_nst
 PACKAGE = Path(gluon_nst.__file__).parent
 
 LEVELS = {
-    0: "safer batch.settings batch.tally batch.roster "
-    "batch.backlog batch.dispatch batch.feeding batch.limits batch.orders batch.outcomes batch.standing "
-    "_version errors paths recipe recipe_files vgg_layers schedule pyramid jobs progress machine cuda_libraries "
-    "doctor.diagnosis doctor.gpu_diagnosis doctor.gpu_driver doctor.probe",
-    1: "batch.blame batch.journal batch.plan batch.run_directory batch.run_lock batch.resume "
-    "batch.last_records batch.exports batch.summary batch.thumbnails batch.thumbnail_cache batch.gallery "
-    "batch.run_state batch.page batch.report "
-    "batch.manifest batch.tables batch.row_recipes batch.row_styles batch.columns batch.collect batch.look_ahead "
-    "batch.naming batch.sources "
-    "images storage listing inputs checkpoint chunk course loss_plot feature_sheet "
+    0: "_version errors paths recipe recipe_files safer vgg_layers schedule pyramid jobs progress machine "
+    "cuda_libraries doctor.diagnosis doctor.gpu_diagnosis doctor.gpu_driver doctor.probe "
+    "batch.settings batch.tally batch.roster batch.backlog batch.dispatch batch.feeding batch.limits "
+    "batch.orders batch.outcomes batch.standing",
+    1: "images storage listing inputs checkpoint chunk course batch loss_plot feature_sheet "
     "parameters.ndarray_file parameters.names parameters.record parameters.files parameters.torch_file",
     2: "backend parameters activations features gram losses generated_image preprocessing",
     3: "descent readings lbfgs optimize objective starts targets memory",
     4: "stylizer result feature_grid",
-    5: "api worker batch.attendant batch.runner batch.dask_runner batch.local_cluster batch.drive batch.run doctor",
+    5: "api worker doctor batch.attendant batch.runner batch.dask_runner batch.local_cluster batch.drive "
+    "batch.run batch.api",
     6: "cli __main__",
 }
 LEVEL = {name: level for level, names in LEVELS.items() for name in names.split()}
@@ -65,11 +61,11 @@ def own_imports(path):
 
 
 def test_every_module_has_a_level():
-    homeless = [name for name in modules() if level_of(name) is None and name != "batch"]
+    homeless = [name for name in modules() if level_of(name) is None]
     assert homeless == []
 
 
-@pytest.mark.parametrize("name", [name for name in modules() if name != "batch"])
+@pytest.mark.parametrize("name", modules())
 def test_imports_never_point_upwards(name):
     above = {other for other in own_imports(modules()[name]) if level_of(other) is not None}
     assert {other for other in above if level_of(other) > level_of(name)} == set()

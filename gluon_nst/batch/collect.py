@@ -160,10 +160,9 @@ def _candidates(
         if look.header is not None and look.header.stylized and not wish.source.named:
             tally.stylized += 1
             continue
-        shape = None if look.header is None else (look.header.height, look.header.width)
         for job in _jobs(request, wish, styles):
             marks = (look.fingerprint, *map(looker.mark, job.styles))
-            yield Candidate(dataclasses.replace(job, fingerprints=marks), shape, _origin(wish))
+            yield Candidate(dataclasses.replace(job, fingerprints=marks), look.shape, _origin(wish))
 
 
 def _origin(wish: _Wish) -> str:

@@ -39,6 +39,11 @@ class Look(NamedTuple):
     header: Header | None
     fingerprint: str
 
+    @property
+    def shape(self) -> tuple[int, int] | None:
+        """(height, width) in pixels, None if it cannot be read."""
+        return None if self.header is None else (self.header.height, self.header.width)
+
 
 class Looker:
     """Looks at images, in any thread; what is named again and again is looked at once.
