@@ -6,6 +6,7 @@ sorts, and counts. The file is scratch; the journal alone is the truth about wha
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import math
@@ -19,7 +20,7 @@ from typing import NamedTuple
 
 from gluon_nst.batch.last_records import FAILURES
 from gluon_nst.batch.standing import Task
-from gluon_nst.errors import ImageSizeError, UsageError
+from gluon_nst.errors import ImageSizeError, OutputError, UsageError
 from gluon_nst.jobs import Job, JobResult, job_from_record, job_id, job_record
 from gluon_nst.pyramid import pyramid, working_shape
 from gluon_nst.recipe import Recipe, make_recipe, recipe_digest, recipe_mapping
@@ -30,7 +31,7 @@ __all__ = ["Group", "Plan", "cost_of"]
 _TABLES = """
 CREATE TABLE recipe (number INTEGER PRIMARY KEY, digest TEXT UNIQUE, body TEXT);
 CREATE TABLE job (
-    id TEXT PRIMARY KEY, output TEXT UNIQUE, work TEXT UNIQUE, origin TEXT, body TEXT, recipe INTEGER, look TEXT,
+    id TEXT PRIMARY KEY, output BLOB UNIQUE, work TEXT UNIQUE, origin BLOB, body TEXT, recipe INTEGER, look TEXT,
     height INTEGER, width INTEGER, cost REAL, status TEXT, bytes INTEGER, sha256 TEXT,
     seconds REAL, pixels INTEGER
 ) WITHOUT ROWID;
@@ -40,8 +41,8 @@ CREATE TABLE job (
 # the last to run are short; among those of about one length a style's together, since its targets are kept.
 _ORDER = "recipe, CAST(log2(cost) AS INTEGER) DESC, look, height, width, id"
 
-_BATCH = 1000
-_NAMED = 5
+_BATCH = 1000  # rows, or recipes, that are held at once
+_NAMED = 5  # clashes that are told in words
 
 
 class Group(NamedTuple):
@@ -92,6 +93,7 @@ class Plan:
         self._base.create_function("log2", 1, math.log2, deterministic=True)
         self._base.create_function("folder", 1, os.path.dirname, deterministic=True)
         self._recipes: dict[str, int] = {}
+        self._latest: tuple[Recipe, int] | None = None
         self._cost = functools.lru_cache(maxsize=4096)(cost_of)
         self._recipe = functools.lru_cache(maxsize=64)(self._read_recipe)
 
@@ -115,48 +117,54 @@ class Plan:
         ------
         UsageError
             If a job is given twice, or two would write the same file; names the first of them.
+        OutputError
+            If there is no room for the plan's file.
         """
         clashes: list[str] = []
         found = 0
-        self._base.execute("BEGIN")
-        for job, shape, origin in jobs:
-            if not self._insert(job, shape, origin):
-                found += 1
-                if found <= _NAMED:
-                    clashes.append(self._clash(job, origin))
-        self._base.execute("COMMIT")
+        with self._at_once():
+            for job, shape, origin in jobs:
+                if not self._insert(job, shape, origin):
+                    found += 1
+                    if found <= _NAMED:
+                        clashes.append(self._clash(job, origin))
         if found:
             more = f"\nand {found - _NAMED} more." if found > _NAMED else ""
             raise UsageError("\n".join(clashes) + more)
 
     def keep_shard(self, number: int, count: int) -> None:
         """Keep the jobs of one of `count` parts, `number` from 1; every job is in exactly one, by its output."""
-        self._base.create_function("part", 1, lambda output: zlib.crc32(output.encode()) % count + 1)
+        self._base.create_function("part", 1, lambda output: zlib.crc32(output) % count + 1)
         self._base.execute("DELETE FROM job WHERE part(output) <> ?", (number,))
 
     # ---- what was done before
 
     def note(self, results: Iterable[JobResult]) -> None:
         """Take in what the journal says, oldest first; jobs that are not in the plan are passed over."""
-        self._base.execute("BEGIN")
-        self._base.executemany(
-            "UPDATE job SET status = ?, bytes = ?, sha256 = ?, seconds = ?, pixels = ? WHERE id = ?",
-            (
-                (each.status, each.bytes, each.sha256, each.seconds, each.width * each.height, each.job_id)
-                for each in results
-            ),
+        rows = (
+            (each.status, each.bytes, each.sha256, each.seconds, each.width * each.height, each.job_id)
+            for each in results
         )
-        self._base.execute("COMMIT")
+        with self._at_once():
+            self._base.executemany(
+                "UPDATE job SET status = ?, bytes = ?, sha256 = ?, seconds = ?, pixels = ? WHERE id = ?", rows
+            )
 
     def done(self) -> Iterator[tuple[str, str, int, str]]:
-        """Yield id, output, length in bytes and sha256 of every job that was done."""
-        yield from self._base.execute(
-            "SELECT id, output, bytes, sha256 FROM job WHERE status IN ('succeeded', 'skipped')"
-        )
+        """Yield id, output, length in bytes and sha256 of every job that was done; some may be reopened meanwhile."""
+        last = ""
+        while rows := self._base.execute(
+            "SELECT id, output, bytes, sha256 FROM job WHERE status IN ('succeeded', 'skipped') AND id > ? "
+            "ORDER BY id LIMIT ?",
+            (last, _BATCH),
+        ).fetchall():
+            last = rows[-1][0]
+            yield from ((key, _text(output), size, digest) for key, output, size, digest in rows)
 
     def reopen(self, ids: Iterable[str]) -> None:
         """Let jobs be done again."""
-        self._base.executemany("UPDATE job SET status = NULL WHERE id = ?", [(each,) for each in ids])
+        with self._at_once():
+            self._base.executemany("UPDATE job SET status = NULL WHERE id = ?", ((each,) for each in ids))
 
     def retry(self, what: str) -> None:
         """Let jobs that failed before be tried again: "failed" (and timed out), "poison", "all" or "none"."""
@@ -197,13 +205,13 @@ class Plan:
     def folders(self) -> Iterator[str]:
         """Yield the folders that outputs go to."""
         for (folder,) in self._base.execute("SELECT DISTINCT folder(output) FROM job"):
-            yield folder
+            yield _text(folder)
 
     def existing_outputs(self) -> Iterator[str]:
         """Yield the outputs of jobs to do that are there already."""
         for (output,) in self._base.execute("SELECT output FROM job WHERE status IS NULL"):
-            if exists(output):
-                yield output
+            if exists(_text(output)):
+                yield _text(output)
 
     def tasks(self) -> Iterator[Task]:
         """Yield what is to be done, in order; it is read from the file as it goes."""
@@ -219,6 +227,21 @@ class Plan:
             job = job_from_record(json.loads(body), self._recipe(number))
             yield Task(key, f"{number}/{look}/{height}x{width}", cost, job)
 
+    @contextlib.contextmanager
+    def _at_once(self) -> Iterator[None]:
+        """Make many changes in one go."""
+        try:
+            self._base.execute("BEGIN")
+            try:
+                yield
+            finally:
+                self._base.execute("COMMIT")
+        except sqlite3.OperationalError as error:
+            raise OutputError(
+                f"cannot write the plan, some 900 bytes a job, in {self._folder.name}: {error}. Make room there, "
+                "or set TMPDIR to a folder that has it."
+            ) from error
+
     def _ratio(self, above: str, below: str) -> float | None:
         row = self._base.execute(
             f"SELECT TOTAL({above}), TOTAL({below}) FROM job WHERE sha256 <> '' AND seconds > 0"
@@ -230,34 +253,40 @@ class Plan:
         height, width = shape or (None, None)
         look = json.dumps([job.styles, job.blend])
         row = (
-            job_id(job), _same_name(job.output), json.dumps([job.content, look, number]), origin,
+            job_id(job), _bytes(_same_name(job.output)), json.dumps([job.content, look, number]), _bytes(origin),
             json.dumps(job_record(job)), number, look, height, width, self._cost(job.recipe, shape),
         )  # fmt: skip
-        try:
-            self._base.execute(
-                "INSERT INTO job (id, output, work, origin, body, recipe, look, height, width, cost) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                row,
-            )
-        except sqlite3.IntegrityError:
-            return False
-        return True
+        # Ignored, not failed: without a journal a statement that fails cannot be undone.
+        done = self._base.execute(
+            "INSERT OR IGNORE INTO job (id, output, work, origin, body, recipe, look, height, width, cost) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            row,
+        )
+        return done.rowcount == 1
 
     def _clash(self, job: Job, origin: str) -> str:
         work = json.dumps([job.content, json.dumps([job.styles, job.blend]), self._recipe_number(job.recipe)])
-        row = self._base.execute("SELECT origin FROM job WHERE work = ?", (work,)).fetchone()
-        if row is not None:
-            where = f"{row[0]} and {origin}" if row[0] != origin else f"{origin} (twice)"
+        first = self._origin_where("work", work)
+        if first is not None:
+            where = f"{first} and {origin}" if first != origin else f"{origin} (twice)"
             return f"the same job is given twice: {where}. Leave one out."
-        row = self._base.execute(
-            "SELECT origin FROM job WHERE output = ?", (_same_name(job.output),)
-        ).fetchone()
+        first = self._origin_where("output", _bytes(_same_name(job.output)))
         return (
-            f"{row[0] if row else 'another job'} and {origin} would both be written to {job.output}. Rename one, "
+            f"{first or 'another job'} and {origin} would both be written to {job.output}. Rename one, "
             "or give them different names with --name or different output folders."
         )
 
+    def _origin_where(self, column: str, value: str | bytes) -> str | None:
+        row = self._base.execute(f"SELECT origin FROM job WHERE {column} = ?", (value,)).fetchone()
+        return None if row is None else _text(row[0])
+
     def _recipe_number(self, recipe: Recipe) -> int:
+        # Mostly the same object all the time: its digest, 22 us, is a quarter of the work on a job.
+        if self._latest is None or self._latest[0] is not recipe:
+            self._latest = recipe, self._find_number(recipe)
+        return self._latest[1]
+
+    def _find_number(self, recipe: Recipe) -> int:
         digest = recipe_digest(recipe)
         number = self._recipes.get(digest)
         if number is None:
@@ -278,3 +307,12 @@ class Plan:
 def _same_name(output: str) -> str:
     """Return one spelling for all names of a file, as far as that can be told without asking the disk."""
     return output if is_url(output) else os.path.normpath(output)
+
+
+def _bytes(text: str) -> bytes:
+    """Return a path as SQLite can hold it: names of files may be no Unicode."""
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "surrogatepass")
