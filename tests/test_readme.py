@@ -1,4 +1,4 @@
-"""Every command of the README works as it stands there (only the work is made small)."""
+"""Every command of the README and of the page on batches works as it stands there (only the work is made small)."""
 
 import os
 import re
@@ -12,15 +12,17 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+BATCH = (ROOT / "docs" / "batch.md").read_text()
 
 
-def blocks(language):
-    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+def blocks(language, text=README):
+    return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
 
 
 def commands():
-    lines = [line.split("#")[0].strip() for block in blocks("bash") for line in block.splitlines()]
-    return [line for line in lines if line]
+    found = [block for text in (README, BATCH) for block in blocks("bash", text)]
+    lines = [line.split("#")[0].strip() for block in found for line in block.splitlines()]
+    return list(dict.fromkeys(line for line in lines if line))
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +35,9 @@ def desk(tmp_path_factory):
     shutil.copy(data / "styles" / "woodblock_waves.jpg", folder / "other.jpg")
     (folder / "photos").mkdir()
     shutil.copy(data / "photos" / "cat.jpg", folder / "photos")
+    (folder / "styles").mkdir()
+    shutil.copy(folder / "other.jpg", folder / "styles")
+    (folder / "jobs.csv").write_text(*blocks("csv", BATCH))
     write_keras_file(folder / "vgg19.h5")
     return folder
 
@@ -93,6 +98,14 @@ def test_the_python_example_works(desk, monkeypatch):
     (block,) = blocks("python")
     exec(block.replace("size=384", "size=32, steps=1"), {})
     assert (desk / "out.png").exists()
+
+
+def test_the_python_example_of_the_batch_page_works(desk, monkeypatch, capsys):
+    monkeypatch.chdir(desk)
+    (block,) = blocks("python", BATCH)
+    exec(block, {})
+    assert capsys.readouterr().out.splitlines()[-1] == "True"
+    assert (desk / "own" / "second.jpg").exists()
 
 
 def test_pictures_and_links_are_there():
