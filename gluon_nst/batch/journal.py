@@ -6,6 +6,7 @@ job is done. A last line that was cut off, by a crash or a full disk, was never 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -35,10 +36,11 @@ class Journal:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._path, self._before = path, b""
         try:
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
             _cut_torn_line(self._file)
+            _settle_name(path)
         except OSError as error:
             raise self._unwritable(error) from error
 
@@ -59,19 +61,30 @@ class Journal:
         if not records:
             return
         data = "".join(json.dumps(record, allow_nan=False, default=str) + "\n" for record in records).encode()
-        end = os.fstat(self._file).st_size
+        try:
+            end = os.fstat(self._file).st_size
+            self._write(self._before + data, end)
+        except OSError as error:
+            raise self._unwritable(error) from error
+        self._before = b""
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._file)
+
+    def _write(self, data: bytes, end: int) -> None:
+        """Write all of it behind `end`, or nothing."""
         try:
             written = 0
             while written < len(data):
                 written += os.write(self._file, data[written:])
             os.fsync(self._file)
-        except OSError as error:
-            os.ftruncate(self._file, end)
-            raise self._unwritable(error) from error
-
-    def close(self) -> None:
-        """Close the file."""
-        os.close(self._file)
+        except OSError:
+            self._before = b"\n"  # should the half line stay, the next one must not be glued to it
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._file, end)
+                self._before = b""
+            raise
 
     def _unwritable(self, error: OSError) -> OutputError:
         return OutputError(f"cannot write the journal {self._path}: {error.strerror}")
@@ -89,3 +102,12 @@ def _cut_torn_line(file: int) -> None:
         position = start
     if position < end:
         os.ftruncate(file, position)
+
+
+def _settle_name(path: Path) -> None:
+    """Wait until the disk has the file's name too: fsync of a file promises its content only."""
+    folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import tempfile
 import tracemalloc
@@ -162,7 +163,7 @@ def test_recipes_go_one_by_one_long_jobs_first_and_a_style_stays_together(chosen
         assert lengths == sorted(lengths, reverse=True)
         for length in set(lengths):
             styles = [task.job.styles for task, its in zip(own, lengths, strict=True) if its == length]
-            assert sum(a != b for a, b in zip(styles, styles[1:], strict=False)) <= 1
+            assert sum(a != b for a, b in itertools.pairwise(styles)) <= 1
 
 
 def _same_recipe(tasks, n):
@@ -200,7 +201,10 @@ def test_the_last_record_of_a_job_counts(plan):
 
 @pytest.mark.parametrize(
     ("what", "expected"),
-    [("none", set()), ("failed", {"failed", "timeout"}), ("poison", {"poison"}), ("all", {"failed", "timeout", "poison"})],
+    [
+        ("none", set()), ("failed", {"failed", "timeout"}), ("poison", {"poison"}),
+        ("all", {"failed", "timeout", "poison"}),
+    ],
 )  # fmt: skip
 def test_retry_reopens_the_failures_that_are_meant_and_nothing_else(plan, what, expected):
     jobs = {status: job(status) for status in ("succeeded", "skipped", "failed", "timeout", "poison")}
