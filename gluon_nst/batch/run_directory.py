@@ -11,6 +11,8 @@
         report.html     the gallery, made by `gluon-nst report`
         checkpoints/    of jobs that are being made
         rejected/       pictures that failed their check
+        replaced/       outputs that were not as they were written, and have been made again
+        run-1.json, journal-1.jsonl, ...    runs that were there before --new-run
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ FOLDER = ".gluon-nst"
 """Name of the run directory in an output folder; it begins with a dot, so that it is never taken for input."""
 
 _RUN, _STATUS = "run.json", "status.json"
+_ASIDE = re.compile(r"(?:run|journal)-(\d+)\.jsonl?")
 
 
 class RunDirectory:
@@ -50,13 +53,11 @@ class RunDirectory:
         Whether there was a run in it before.
     """
 
-    def __init__(self, path: Path, lock: RunLock, journal: Journal, *, resumed: bool) -> None:
+    def __init__(self, path: Path, journal: Journal, *, resumed: bool) -> None:
         self.path, self.journal, self.resumed = path, journal, resumed
-        self._lock = lock
 
     def write_status(self, status: Mapping[str, Any]) -> None:
-        """Replace status.json, and give a sign of life; a full disk does not stop a run here."""
-        self._lock.renew()
+        """Replace status.json; a full disk does not stop a run here."""
         with contextlib.suppress(OutputError):
             write_bytes(self.path / _STATUS, json.dumps(status).encode())
 
@@ -104,7 +105,7 @@ def open_run(path: Path, identity: Mapping[str, Any], *, new_run: bool = False) 
     try:
         resumed = _begin(path, identity, new_run=new_run)
         with Journal(path / JOURNAL) as journal:
-            yield RunDirectory(path, lock, journal, resumed=resumed)
+            yield RunDirectory(path, journal, resumed=resumed)
     finally:
         lock.release()
 
@@ -138,13 +139,12 @@ def identity_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[
 
 def _begin(path: Path, identity: Mapping[str, Any], *, new_run: bool) -> bool:
     """Write down what the run is, or compare; return whether it goes on with an earlier one."""
-    known = _read(path / _RUN).get("identity")
     plain = json.loads(json.dumps(identity))
-    if known is not None and not new_run:
+    known = None if new_run else _read_identity(path / _RUN)
+    if known is not None:
         _refuse_another(path, known, plain)
         return True
-    if known is not None:
-        _set_aside(path)
+    _set_aside(path)
     record = {"identity": plain, "started_at": time.time()}
     write_bytes(path / _RUN, json.dumps(record, indent=1).encode())
     return False
@@ -163,24 +163,29 @@ def _refuse_another(path: Path, known: Mapping[str, Any], now: Mapping[str, Any]
 
 
 def _set_aside(path: Path) -> None:
-    number = 1 + sum(1 for _ in path.glob("run-*.json"))
-    for name in (_RUN, JOURNAL):
-        old = path / name
-        if old.exists():
-            old.rename(old.with_stem(f"{old.stem}-{number}"))
-
-
-def _read(path: Path) -> dict[str, Any]:
+    """Rename what there is of an earlier run; a journal without a run is one, left by a kill between two renames."""
+    taken = [int(found[1]) for each in path.iterdir() if (found := _ASIDE.fullmatch(each.name))]
+    number = 1 + max(taken, default=0)
     try:
-        found = json.loads(path.read_bytes())
+        for old in (path / JOURNAL, path / _RUN):
+            if old.exists():
+                old.rename(old.with_stem(f"{old.stem}-{number}"))
+    except OSError as error:
+        raise OutputError(f"cannot set the earlier run in {path} aside: {error.strerror}") from error
+
+
+def _read_identity(path: Path) -> dict[str, Any] | None:
+    """Return what run a file tells of; None if there is no file."""
+    try:
+        identity = json.loads(path.read_bytes())["identity"]
+        return dict(identity.items())
     except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
+        return None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunMismatchError(
             f"{path} cannot be read ({error}), so nobody knows what run this is. Give another output folder, or "
-            "remove that file to begin anew."
+            "--new-run to begin a new run there."
         ) from error
-    return found if isinstance(found, dict) else {}
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

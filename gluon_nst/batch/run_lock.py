@@ -1,8 +1,8 @@
 """One batch at a time in a run directory.
 
 The kernel's file lock ends with the process that holds it, so no stale lock is ever left behind. Where a network
-file system keeps such locks to one host, the holder's heartbeat tells the others: the time of the lock file,
-which the holder renews.
+file system keeps such locks to one host, or has none, the holder's heartbeat tells the others: the time of the
+lock file, which the holder renews from a thread of its own, whatever it is busy with.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import getpass
 import json
 import os
 import socket
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ __all__ = ["HEARTBEAT", "RunLock"]
 HEARTBEAT = 10.0
 """Seconds between two signs of life."""
 
+# A minute: more than a busy network file system lets others wait for a new time, less than a person waits.
 _STALE = 6 * HEARTBEAT
 
 
@@ -45,7 +47,6 @@ class RunLock:
 
     def __init__(self, directory: Path) -> None:
         self._path = directory / "lock"
-        self._renewed = time.monotonic()
         try:
             self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
@@ -56,31 +57,40 @@ class RunLock:
         except BaseException:
             os.close(self._file)
             raise
-
-    def renew(self) -> None:
-        """Give a sign of life, if it is time."""
-        now = time.monotonic()
-        if now - self._renewed >= HEARTBEAT:
-            self._renewed = now
-            with contextlib.suppress(OSError):
-                os.utime(self._file)
+        self._over = threading.Event()
+        self._heart = threading.Thread(target=self._beat, name="run-lock", daemon=True)
+        self._heart.start()
 
     def release(self) -> None:
         """Let others have the run directory."""
+        self._over.set()
+        self._heart.join()
         with contextlib.suppress(OSError):
             os.ftruncate(self._file, 0)
         os.close(self._file)
 
+    def _beat(self) -> None:
+        while not self._over.wait(HEARTBEAT):
+            with contextlib.suppress(OSError):
+                os.utime(self._file)
+
     def _refuse_if_held(self) -> None:
+        locked = self._lock()
+        holder = self._holder()
+        # Where the kernel locks, a holder of this host that did not keep us out is dead.
+        silent = locked and holder.get("host") == socket.gethostname()
+        if holder and not silent and self._age() < _STALE:
+            raise self._held(holder, f" If it is gone, its lock ends {_STALE:.0f} seconds after it.")
+
+    def _lock(self) -> bool:
+        """Lock the file against other processes of this host; return whether its file system can do that."""
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise self._held(self._holder()) from None
         except OSError:
-            pass  # a file system without locks: the heartbeat has to do
-        holder = self._holder()
-        if holder and holder.get("host") != socket.gethostname() and self._age() < _STALE:
-            raise self._held(holder)
+            return False
+        return True
 
     def _sign(self) -> None:
         holder = {
@@ -111,9 +121,10 @@ class RunLock:
         except OSError:
             return 0.0
         finally:
-            probe.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                probe.unlink()
 
-    def _held(self, holder: dict[str, Any]) -> RunHeldError:
+    def _held(self, holder: dict[str, Any], more: str = "") -> RunHeldError:
         who = "another process"
         if holder:
             who = "process {pid} on {host}, started by {user} at {since}".format_map(
@@ -121,7 +132,7 @@ class RunLock:
             )
         return RunHeldError(
             f"{self._path.parent} is in use: {who} runs a batch there. Wait for it, stop it, or give another "
-            "output folder."
+            f"output folder.{more}"
         )
 
 
