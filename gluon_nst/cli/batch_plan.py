@@ -27,7 +27,14 @@ def show_plan(plan: Plan, call: BatchCall) -> int:
     """Print what is planned; return the exit code. Nothing is written, and no worker is started."""
     from gluon_nst.batch.resume import take_stock
 
-    take_stock(plan, call.run_directory(), retry=call.retry, verify=False, existing=call.existing)
+    take_stock(
+        plan,
+        call.run_directory(),
+        retry=call.retry,
+        verify=call.verify,
+        existing=call.existing,
+        look_only=True,
+    )
     summary = _summary(plan, call)
     if call.as_json:
         click.echo(json.dumps(summary))

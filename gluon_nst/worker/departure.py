@@ -32,7 +32,8 @@ def leaving() -> bool:
 def recall(run: str, grace: float = 0.0) -> None:
     """Let this process start nothing more of a run, and break off after `grace` seconds what then still runs."""
     with _lock:
-        _recalled[run] = time.monotonic() + grace
+        deadline = time.monotonic() + grace
+        _recalled[run] = min(deadline, _recalled.get(run, deadline))
 
 
 def starts_nothing(run: str) -> bool:

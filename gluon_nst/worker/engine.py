@@ -12,14 +12,16 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
-from gluon_nst.api import make_stylizer
+from gluon_nst.errors import ParametersError
 from gluon_nst.inputs import Input, take_input
 from gluon_nst.jobs import Job
+from gluon_nst.recipe import Recipe
 
 if TYPE_CHECKING:
+    from gluon_nst.parameters import Parameters
     from gluon_nst.stylizer import Stylizer
 
-__all__ = ["compute", "style_input", "warm_stylizer"]
+__all__ = ["compute", "make_stylizer", "style_input", "warm_stylizer"]
 
 Value = TypeVar("Value")
 
@@ -49,13 +51,51 @@ def warm_stylizer(job: Job) -> Stylizer:
 
     To be called within `compute`.
     """
-    key = (job.recipe, job.weights, job.device, job.precision)
+    key = (job.recipe, job.weights, job.parameters, job.device, job.precision)
     if key not in _warm:
         _warm.clear()
         _warm[key] = make_stylizer(
-            job.recipe, device=job.device, precision=job.precision, weights=job.weights
-        )
+            job.recipe, device=job.device, precision=job.precision, weights=job.weights,
+            parameters=job.parameters,
+        )  # fmt: skip
     return _warm[key]
+
+
+def make_stylizer(recipe: Recipe, *, device: str, precision: str, weights: str, parameters: str) -> Stylizer:
+    """Return a new Stylizer; to be called within `compute`.
+
+    The parameters are read once for all recipes of one network. That is most of the time it takes: of 0.2 s for
+    VGG19 on two cores 0.15 s, measured over five calls each.
+
+    Parameters
+    ----------
+    recipe, device, precision, weights
+        As in `gluon_nst.jobs.Job`.
+    parameters
+        sha256 that the parameters must have; empty if any will do.
+
+    Raises
+    ------
+    ParametersError
+        If those found on this machine are others.
+    """
+    from gluon_nst.stylizer import Stylizer
+
+    numbers = _load(weights, recipe.network, parameters)
+    return Stylizer(recipe, numbers, device=device, precision=precision)
+
+
+@functools.lru_cache(maxsize=1)  # 80 MB for VGG19, which the warm Stylizer holds anyway
+def _load(weights: str, network: str, sha256: str) -> Parameters:
+    from gluon_nst.parameters import load_parameters
+
+    found = load_parameters(weights, network)
+    if sha256 and found.sha256 != sha256:
+        raise ParametersError(
+            f"the parameters {weights!r} of {network} are not those of the batch here: sha256 {found.sha256[:16]}..., "
+            f"not {sha256[:16]}... Give all workers the same file."
+        )
+    return found
 
 
 def style_input(path: str, fingerprint: str) -> Input:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gluon_nst import storage
-from gluon_nst.errors import ImageReadError, OutputError
-from gluon_nst.images.opening import open_header
+from gluon_nst.errors import ImageError, OutputError
+from gluon_nst.images.opening import decode, open_header, open_stream
 from gluon_nst.images.provenance import provenance_in
 from gluon_nst.inputs import Input
 from gluon_nst.jobs import Job
@@ -28,6 +29,8 @@ class Existing:
         What it says of itself.
     width, height, bytes, sha256
         Its size in pixels, its length, its digest.
+    whole
+        Whether all of it can be decoded. One that was cut off or spoilt since is nobody's result.
     """
 
     provenance: Mapping[str, Any]
@@ -35,27 +38,40 @@ class Existing:
     height: int
     bytes: int
     sha256: str
+    whole: bool
 
     def is_result_of(self, key: str) -> bool:
         """Return whether it was made by this very job."""
-        return self.provenance.get("job_id") == key
+        return self.whole and self.provenance.get("job_id") == key
 
     def equals_result_of(self, job: Job, content: Input, styles: Sequence[Input]) -> bool:
         """Return whether this job would make the same: the same pixels in, recipe, parameters and precision.
 
         So it is for a photograph that was only touched or copied anew since.
         """
-        made = self.provenance
+        if not self.whole or not job.parameters:
+            return False
+        precision = self.provenance.get("precision")
         weights = job.blend or (1.0,) * len(styles)
-        return (
-            job.parameters != ""
-            and made.get("recipe_digest") == recipe_digest(job.recipe)
-            and made.get("content", {}).get("sha256") == content.sha256
-            and [(each.get("sha256"), each.get("weight")) for each in made.get("styles", [])]
-            == [(style.sha256, weight) for style, weight in zip(styles, weights, strict=True)]
-            and made.get("parameters", {}).get("sha256") == job.parameters
-            and job.precision in ("auto", made.get("precision"))
-        )
+        return job.precision in ("auto", precision) and self._ingredients() == [
+            recipe_digest(job.recipe),
+            job.parameters,
+            content.sha256,
+            *((style.sha256, weight) for style, weight in zip(styles, weights, strict=True)),
+        ]
+
+    def _ingredients(self) -> list[Any] | None:
+        """Return what it was made of; None if it does not say so in our way."""
+        made = self.provenance
+        try:
+            return [
+                made["recipe_digest"],
+                made["parameters"]["sha256"],
+                made["content"]["sha256"],
+                *((each["sha256"], each["weight"]) for each in made["styles"]),
+            ]
+        except (KeyError, TypeError):
+            return None
 
 
 def find_existing(job: Job, *, overwrite: bool) -> Existing | None:
@@ -83,10 +99,19 @@ def find_existing(job: Job, *, overwrite: bool) -> Existing | None:
 
 def _ours(data: bytes, name: str) -> Existing | None:
     try:
-        image = open_header(data, name, max_pixels=2**62)
+        image = open_stream(io.BytesIO(data), name)
         provenance = provenance_in(image, name)
-    except ImageReadError:
+    except ImageError:
         return None
     if provenance is None:
         return None
-    return Existing(provenance, image.width, image.height, len(data), hashlib.sha256(data).hexdigest())
+    digest = hashlib.sha256(data).hexdigest()
+    return Existing(provenance, image.width, image.height, len(data), digest, _is_whole(data, name))
+
+
+def _is_whole(data: bytes, name: str) -> bool:
+    try:
+        decode(open_header(data, name, max_pixels=2**62), name)
+    except ImageError:
+        return False
+    return True

@@ -52,8 +52,9 @@ class Keeper:
             raise Interrupted(f"job {self._key} was broken off at {fraction:.0%}; it goes on from there.")
 
     def drop(self) -> None:
-        """Remove the checkpoint of a job that is done."""
+        """Remove the checkpoint, if one was found or kept: of a job that is done, or that cannot go on from it."""
         if self._kept:
+            self._kept = False
             with contextlib.suppress(OSError):
                 storage.remove(self._place)
 

@@ -6,16 +6,17 @@ import dataclasses
 from collections.abc import Sequence
 
 from gluon_nst import storage
-from gluon_nst.api import make_stylizer, stylize_inputs
+from gluon_nst.api import stylize_inputs
 from gluon_nst.batch.settings import WorkSettings
-from gluon_nst.errors import DivergedError, GluonNSTError, SuspiciousResultError
+from gluon_nst.checkpoint import Checkpoint
+from gluon_nst.errors import DivergedError, GluonNSTError, SuspiciousResultError, UsageError
 from gluon_nst.images.checks import find_fault
 from gluon_nst.images.write import write_image
 from gluon_nst.inputs import Input
 from gluon_nst.jobs import Job
 from gluon_nst.result import Result
 from gluon_nst.safer import safer
-from gluon_nst.worker.engine import warm_stylizer
+from gluon_nst.worker.engine import make_stylizer, warm_stylizer
 from gluon_nst.worker.keeping import Keeper
 
 __all__ = ["make", "make_together"]
@@ -35,20 +36,13 @@ def make(job: Job, key: str, content: Input, styles: Sequence[Input], settings: 
     """
     keeper = Keeper(key, settings)
     try:
-        result = stylize_inputs(
-            warm_stylizer(job),
-            [content],
-            styles,
-            blend=job.blend or None,
-            resume=keeper.found(),
-            tick=keeper.tick,
-        )[0]
+        result = _resume(job, content, styles, keeper)
         fault = _fault(result, content)
     except DivergedError as error:
         fault = str(error)
+    keeper.drop()  # where it led to a fault too: nobody should go on from there
     if fault:
         result = _make_safely(job, key, content, styles, settings, fault)
-    keeper.drop()
     return _signed(result, key)
 
 
@@ -71,6 +65,25 @@ def make_together(
     return [_signed(result, key) for result, key in zip(results, keys, strict=True)]
 
 
+def _resume(job: Job, content: Input, styles: Sequence[Input], keeper: Keeper) -> Result:
+    """Go on from the job's checkpoint; begin anew if there is none, or it does not fit the pictures."""
+    checkpoint = keeper.found()
+    if checkpoint is not None:
+        try:
+            return _stylize(job, content, styles, keeper, checkpoint)
+        except UsageError:
+            keeper.drop()
+    return _stylize(job, content, styles, keeper, None)
+
+
+def _stylize(
+    job: Job, content: Input, styles: Sequence[Input], keeper: Keeper, checkpoint: Checkpoint | None
+) -> Result:
+    stylizer = warm_stylizer(job)
+    blend = job.blend or None
+    return stylize_inputs(stylizer, [content], styles, blend=blend, resume=checkpoint, tick=keeper.tick)[0]
+
+
 def _fault(result: Result, content: Input) -> str | None:
     return find_fault(result.pixels, content.picture.pixels, result.losses)
 
@@ -81,7 +94,9 @@ def _make_safely(
     recipe = safer(job.recipe)
     if recipe == job.recipe:
         raise SuspiciousResultError(first)
-    stylizer = make_stylizer(recipe, device=job.device, precision="float32", weights=job.weights)
+    stylizer = make_stylizer(
+        recipe, device=job.device, precision="float32", weights=job.weights, parameters=job.parameters
+    )
     keeper = Keeper(key, dataclasses.replace(settings, state=""))  # only to be broken off
     result = stylize_inputs(stylizer, [content], styles, blend=job.blend or None, tick=keeper.tick)[0]
     if fault := _fault(result, content):
