@@ -84,7 +84,7 @@ class Checked:
 
 @dataclasses.dataclass(frozen=True)
 class Lost:
-    """The scheduler is lost, and with it all that was in flight."""
+    """The scheduler, or what takes its place, is lost, and with it all that was in flight."""
 
     why: str
 
@@ -129,7 +129,7 @@ class Runner(Protocol):
 
 
 class SerialRunner:
-    """Runs chunks in this process, one computation at a time. A job that kills or hangs ends the program."""
+    """Runs chunks in this process, one computation at a time. A job that kills or hangs ends the batch."""
 
     NAME = "this process"
 
@@ -155,7 +155,13 @@ class SerialRunner:
         self._threads.submit(self._check)
 
     def kill(self, worker: str) -> None:
-        """Do nothing: a process cannot end its own computation and live."""
+        """Give up: a process cannot end its own computation and live."""
+        self._events.put(
+            Lost(
+                "a job hangs in this process, which cannot end it; --workers 1 runs jobs in one that can "
+                "be ended"
+            )
+        )
 
     def recall(self, grace: float) -> None:
         """Begin nothing more."""

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from PIL import Image
 from gluon_nst import read_provenance
 from tests.batch.stand_in import MARKS
 
+STAND_IN_MODULE = "tests.batch.stand_in"
 STAND_IN = str(Path(__file__).with_name("stand_in.py"))
 ROOT = Path(__file__).parent.parent.parent
 
@@ -39,6 +41,18 @@ def write_style(path: Path) -> Path:
     return path
 
 
+def write_field(folder: Path, marks: Iterable[str]) -> tuple[object, ...]:
+    """Write a photograph for each mark, named p000, p001, ..., and a style; return the arguments of a batch of them."""
+    for number, mark in enumerate(marks):
+        write_photo(folder / "photos" / f"p{number:03}.png", mark, number)
+    return folder / "photos", "--style", write_style(folder / "style.png"), "-o", folder / "out"
+
+
+def output_names(numbers: Iterable[int]) -> set[str]:
+    """Return the names of the outputs of those photographs of `write_field`."""
+    return {f"p{number:03}__style.png" for number in numbers}
+
+
 def environment(**more: str) -> dict[str, str]:
     """Return an environment in which every Dask worker loads the stand-in."""
     return {
@@ -48,9 +62,15 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def batch_command(*arguments: object) -> list[str]:
-    """Return the command line of a batch of small PNGs."""
-    words = ("--format", ".png", "--size", "32", "--steps", "1")
-    return [sys.executable, "-m", "gluon_nst", "batch", *map(str, arguments), *words]
+    """Return the command line of a batch of small PNGs; with "--workers", "0" it loads the stand-in itself."""
+    words = [*map(str, arguments), "--format", ".png", "--size", "32", "--steps", "1"]
+    start = ["-m", "gluon_nst"]
+    if "--workers 0 " in " ".join(words):
+        start = [
+            "-c",
+            f"from {STAND_IN_MODULE} import install; install(); import gluon_nst.cli as c; c.main()",
+        ]
+    return [sys.executable, *start, "batch", *words]
 
 
 def run_batch(*arguments: object, timeout: float = 300, **more: str) -> subprocess.CompletedProcess[str]:
@@ -63,6 +83,53 @@ def run_batch(*arguments: object, timeout: float = 300, **more: str) -> subproce
         env=environment(**more),
         check=False,
     )
+
+
+def workers_below(pid: int) -> list[psutil.Process]:
+    """Return the worker processes that a process started."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        children = psutil.Process(pid).children(recursive=True)
+        return [each for each in children if "spawn_main" in " ".join(each.cmdline())]
+    return []
+
+
+class Running:
+    """A batch that runs, in a process group of its own; ended with the context if it has not ended by then."""
+
+    def __init__(self, *arguments: object, **more: str) -> None:
+        self.process = subprocess.Popen(
+            batch_command(*arguments),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment(**more),
+            start_new_session=True,
+        )
+
+    def __enter__(self) -> Running:
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.communicate()
+
+    def signal(self, number: signal.Signals, *, group: bool = False) -> None:
+        """Send a signal to the command, or to all its processes as a terminal does."""
+        (os.killpg if group else os.kill)(self.process.pid, number)
+
+    def children(self) -> list[psutil.Process]:
+        """Return the processes below the command."""
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    def workers(self) -> list[psutil.Process]:
+        """Return its worker processes."""
+        return workers_below(self.process.pid)
+
+    def end(self, timeout: float = 60) -> tuple[int, str]:
+        """Wait for its end; return its exit code and what it said on standard error."""
+        _, told = self.process.communicate(timeout=timeout)
+        return self.process.returncode, told
 
 
 class Cluster:
@@ -103,14 +170,7 @@ class Cluster:
     def worker_processes(self) -> list[psutil.Process]:
         """Return the worker processes under the nannies."""
         nannies = [each for each in self._processes if each is not self.scheduler and each.poll() is None]
-        found = []
-        for nanny in nannies:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                found += [
-                    child for child in psutil.Process(nanny.pid).children(recursive=True)
-                    if "spawn_main" in " ".join(child.cmdline())
-                ]  # fmt: skip
-        return found
+        return [worker for nanny in nannies for worker in workers_below(nanny.pid)]
 
     def stop(self) -> None:
         """End all of it at once, workers first."""
@@ -131,6 +191,12 @@ class Cluster:
         log.close()
         self._processes.append(process)
         return process
+
+
+def records(output: Path) -> int:
+    """Return how many records a run's journal has so far."""
+    journal = output / ".gluon-nst" / "journal.jsonl"
+    return journal.read_bytes().count(b"\n") if journal.exists() else 0
 
 
 def journal_of(output: Path) -> list[dict]:

@@ -2,7 +2,8 @@
 
 Loaded by Dask's preload, so that a worker that is started again has it too. All else is real: processes, files,
 dispatch, journal. The first pixel of a photograph says how it behaves, see `MARKS`; which worker is broken, the
-environment (`STAND_IN_BROKEN`: a folder, in which the first worker to come leaves its process id, and a manner).
+environment (`STAND_IN_BROKEN`: a folder, in which the first worker to come leaves its process id as `broken`, unless
+that says "all" already, and the manner, which may change while it works).
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import time
 import types
 from pathlib import Path
 
+import numpy as np
+
 MARKS = {
     "good": (10, 20, 30),
     "poison": (255, 0, 0),
@@ -26,6 +29,7 @@ MARKS = {
     "slow": (255, 255, 0),
 }
 PROOF_SIDE = 64
+SLOW_STEPS = 600
 SECONDS = float(os.environ.get("STAND_IN_SECONDS", "0.002"))
 
 
@@ -50,7 +54,7 @@ class StandIn:
         for content in contents:
             mark = mark_of(content)
             broken = broken_manner(proving=content.shape[0] == PROOF_SIDE)
-            behave(mark, tick)
+            steps = behave(mark, tick, resume)
             if mark == "raise" or broken == "raise":
                 raise RuntimeError("the device does not answer")
             height, width = working_shape(self.recipe, *content.shape[:2])
@@ -60,7 +64,7 @@ class StandIn:
             losses = tuple(LossPoint(1, step, 0.1, total, 0.0, total) for step, total in ((1, 1.0), (2, 0.5)))
             done.append(
                 types.SimpleNamespace(
-                    pixels=pixels, losses=losses, steps=2, seconds=SECONDS, stop_reason="steps", device="cpu",
+                    pixels=pixels, losses=losses, steps=steps, seconds=SECONDS, stop_reason="steps", device="cpu",
                     precision="float32",
                 )
             )  # fmt: skip
@@ -72,17 +76,33 @@ def mark_of(content):
     return next((name for name, color in MARKS.items() if color == pixel), "good")
 
 
-def behave(mark, tick):
+def behave(mark, tick, resume):
+    """Do what the mark says; return the steps that it took."""
     if mark == "poison":
         os._exit(9)
     if mark == "segfault":
         os.kill(os.getpid(), signal.SIGSEGV)
     if mark == "hang":
         time.sleep(3600)
-    if mark == "slow":
-        for step in range(600):
-            time.sleep(0.05)
-            tick(step / 600, lambda: None)
+    return go_slowly(tick, resume) if mark == "slow" else 2
+
+
+def go_slowly(tick, resume):
+    """Take steps of `STAND_IN_PACE` seconds, and leave a file in the folder `STAND_IN_BEGAN` at the first."""
+    begin = resume.snapshot.step if resume else 0
+    if folder := os.environ.get("STAND_IN_BEGAN"):
+        Path(folder, f"began-{os.getpid()}").touch()
+    for step in range(begin, SLOW_STEPS):
+        time.sleep(float(os.environ.get("STAND_IN_PACE", "0.05")))
+        if tick is not None:
+            tick(step / SLOW_STEPS, lambda step=step: checkpoint_at(step + 1))
+    return SLOW_STEPS - begin
+
+
+def checkpoint_at(step):
+    from gluon_nst.checkpoint import Checkpoint, Snapshot
+
+    return Checkpoint((), Snapshot(step, np.zeros((1, 3, 1, 1), np.float32), None, None, []), 0.0)
 
 
 def broken_manner(*, proving):
@@ -96,7 +116,7 @@ def broken_manner(*, proving):
     path = Path(folder) / "broken"
     with contextlib.suppress(FileExistsError), path.open("x") as file:
         file.write(str(os.getpid()))
-    if path.read_text() != str(os.getpid()):
+    if path.read_text() not in (str(os.getpid()), "all"):
         return ""
     manner, _, when = (Path(folder) / "manner").read_text().partition(" ")
     return "" if proving and when else manner
