@@ -17,6 +17,7 @@ from gluon_nst.cli.features import features
 from gluon_nst.cli.provenance import provenance
 from gluon_nst.cli.recipes import recipes
 from gluon_nst.cli.report import report
+from gluon_nst.cli.stopping import end_process
 from gluon_nst.cli.stylize import stylize
 from gluon_nst.cli.weights import weights
 from gluon_nst.errors import GluonNSTError, UsageError
@@ -46,7 +47,7 @@ for command in (stylize, batch, report, recipes, features, weights, provenance, 
 
 def main() -> None:
     """Run the command line; the one place where errors become exit codes."""
-    sys.exit(_run(sys.argv[1:]))
+    end_process(_run(sys.argv[1:]))
 
 
 def _run(arguments: list[str]) -> int:
