@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import json
 import logging
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import dask
 from distributed import Client, LocalCluster
@@ -27,6 +30,8 @@ _SETTINGS = {
     "distributed.worker.memory.terminate": False,
     "distributed.diagnostics.nvml": False,
 }
+
+_LOOK_AGAIN = 0.1  # seconds between two looks for a scheduler file
 
 
 @contextlib.contextmanager
@@ -51,7 +56,7 @@ def local_client(workers: int) -> Iterator[Client]:
             threads_per_worker=2,
             processes=True,
             host="127.0.0.1",
-            dashboard_address="127.0.0.1:0" if _has_dashboard() else None,
+            dashboard_address="127.0.0.1:0",  # served with or without a dashboard; None would be port 8787
             silence_logs=logging.CRITICAL,  # what fails is said once, in the job's result
             env=threads,
         ) as cluster,
@@ -62,7 +67,14 @@ def local_client(workers: int) -> Iterator[Client]:
 
 @contextlib.contextmanager
 def connect(scheduler: str, *, seconds: float = 30.0) -> Iterator[Client]:
-    """Yield a client of a running scheduler, given by its address or its scheduler file.
+    """Yield a client of a running scheduler.
+
+    Parameters
+    ----------
+    scheduler
+        Its address, or the path of its scheduler file, which ends in ".json".
+    seconds
+        How long to wait for it. Dask's own default for a connection is the same.
 
     Raises
     ------
@@ -70,9 +82,10 @@ def connect(scheduler: str, *, seconds: float = 30.0) -> Iterator[Client]:
         If there is none within `seconds`.
     """
     _quieten()
-    where = {"scheduler_file": scheduler} if scheduler.endswith(".json") else {"address": scheduler}
+    until = time.monotonic() + seconds
     try:
-        client = Client(timeout=seconds, **where)
+        address = _address_in(Path(scheduler), until) if scheduler.endswith(".json") else scheduler
+        client = Client(address, timeout=max(1.0, until - time.monotonic()))
     except (OSError, ValueError) as error:
         raise ClusterError(
             f"no Dask scheduler answers at {scheduler}: {error}. Start one with `dask scheduler`, or leave out "
@@ -80,6 +93,18 @@ def connect(scheduler: str, *, seconds: float = 30.0) -> Iterator[Client]:
         ) from error
     with client:
         yield client
+
+
+def _address_in(file: Path, until: float) -> str:
+    """Return the address in a scheduler file, which may yet have to be written; Dask would wait for it for ever."""
+    while True:
+        try:
+            return str(json.loads(file.read_bytes())["address"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            if time.monotonic() > until:
+                why = "it is no scheduler file" if file.exists() else "there is no such file"
+                raise ValueError(why) from error
+        time.sleep(_LOOK_AGAIN)
 
 
 def dashboard_link(client: Client) -> str | None:
