@@ -37,6 +37,8 @@ _FETCH_SECONDS = 60.0
 # A proof that takes longer than this failed: the tiny picture takes a second, loading MXNet and the network
 # some more, from a cold network disk a minute or two.
 _PROOF_SECONDS = 300.0
+# A nanny ends its worker and starts another within 5; one that does not is out of reach with its worker.
+_RESTART_SECONDS = 30.0
 # Number of the task that proves a worker ready; those of chunks begin at 1.
 _PROOF = 0
 
@@ -167,9 +169,12 @@ class DaskRunner:
 
     def _restart(self, member: _Member) -> None:
         try:
-            self._client.restart_workers([member.address], timeout=30, raise_for_error=False)
+            ended = self._client.restart_workers(
+                [member.address], timeout=_RESTART_SECONDS, raise_for_error=False
+            )
         except Exception:
-            # No nanny: nobody can end that process from here.
+            ended = {}  # no nanny: nobody can end that process from here
+        if ended.get(member.address) != "OK":
             self._inbox.put(lambda: self._drop(member, expected=False))
 
     def _recall(self, grace: float) -> None:
