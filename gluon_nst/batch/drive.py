@@ -134,6 +134,7 @@ class Drive:
             self._runner.check(action.worker)
         elif isinstance(action, Kill):
             self._roster.state(action.worker, "killed", action.why)
+            self._tell(force=True)  # it may be gone before the next time
             self._runner.kill(action.worker)
         elif isinstance(action, Retire):
             self._roster.state(action.worker, "retired", action.why)
@@ -214,7 +215,10 @@ class Drive:
         if self._dispatcher.usable or self._dispatcher.in_flight or self._runner.expecting():
             self._alone_since = now
         elif now - self._alone_since > self._rules.wait_for_workers and not self._dispatcher.finished:
-            self._end(Ending.STRANDED, f"no worker can work. {self._roster.reasons()}")
+            reasons = self._roster.reasons()
+            self._end(
+                Ending.STRANDED, f"no worker can work. {reasons} Run the same command again once one can."
+            )
 
     def _drain(self, now: float) -> None:
         """Begin nothing more, and give what runs the time of grace."""

@@ -50,4 +50,5 @@ class Roster:
     def reasons(self) -> str:
         """Return why workers get no work, a sentence each, the same only once."""
         reasons = dict.fromkeys(line.why for line in self._lines.values() if line.why)
-        return " ".join(f"{why.rstrip('.')}." for why in list(reasons)[:5]) or "None came."
+        none = "All that came are gone." if self._lines else "None came."
+        return " ".join(f"{why.rstrip('.')}." for why in list(reasons)[:5]) or none
