@@ -336,7 +336,7 @@ def _refuse_non_file(target: Path) -> None:
     """Raise unless `target` is a plain file or nothing: a rename would replace a device such as /dev/null."""
     try:
         mode = target.stat().st_mode
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, "it is a directory; give a file name in it")
