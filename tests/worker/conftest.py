@@ -1,0 +1,3 @@
+from tests.worker.installed import installed
+
+__all__ = ["installed"]
