@@ -54,7 +54,8 @@ class RowRecipes:
         RecipeError
             On an unknown recipe or field, or a wrong value.
         """
-        return self._made(name, json.dumps(changes) if changes else "")
+        # Parquet has numbers that JSON does not know, such as decimals: as text they are read like any others.
+        return self._made(name, json.dumps(changes, default=str) if changes else "")
 
     def _make(self, name: str | None, changes: str) -> Recipe:
         recipe = self._base if name is None else load_recipe(self._placed(name))
@@ -87,17 +88,21 @@ def is_unset(value: Any) -> bool:
 def _changed(recipe: Recipe, changes: dict[str, Any]) -> Recipe:
     size, steps = changes.pop("size", None), changes.pop("steps", None)
     recipe = tailor(recipe, size=_whole(size), steps=_steps(steps))
-    for field, value in changes.items():
-        if isinstance(value, Mapping):
-            recipe = recipe.replace(**{field: value})
-        else:
-            text = value if isinstance(value, str) else json.dumps(value)
-            recipe = override(recipe, [f"{field}={text}"])
-    return recipe
+    # All in one go: a field may be meant only together with another.
+    return override(recipe, [f"{field}={_toml(value)}" for field, value in changes.items()])
+
+
+def _toml(value: Any) -> str:
+    """Return a value as after ``--set``; JSON writes all but mappings as TOML does."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{json.dumps(key)} = {json.dumps(item)}" for key, item in value.items()) + "}"
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _whole(value: Any) -> Any:
     """Return 512 for 512.0 and "512.0": pandas makes real numbers of whole ones where a column has gaps."""
+    if isinstance(value, bool):
+        return value
     try:
         number = float(value)
     except (TypeError, ValueError):
