@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from gluon_nst.jobs import STATUSES, JobResult
@@ -112,7 +113,8 @@ class Tally:
         self.total = to_do + sum(self.counts.values())
         self.failures = 0
         self._cost_left, self._begun = cost, now
-        self._lately: deque[tuple[float, float, bool]] = deque(maxlen=_WINDOW)
+        # One more than is counted: it tells when the others began.
+        self._lately: deque[tuple[float, float, bool]] = deque(maxlen=_WINDOW + 1)
 
     def add(self, result: JobResult, cost: float, now: float) -> None:
         """Count a result, and the work that it was."""
@@ -123,15 +125,21 @@ class Tally:
 
     def images_per_hour(self, now: float) -> float:
         """Return the speed at which pictures were made lately."""
-        made = sum(done for _, _, done in self._lately)
+        made = sum(done for _, _, done in self._counted())
         return 3600 * made / self._span(now) if made else 0.0
 
     def eta(self, now: float) -> float | None:
         """Return the seconds until the end, if the rest goes as the last jobs did."""
-        cost = sum(each for _, each, _ in self._lately)
+        cost = sum(each for _, each, _ in self._counted())
         return max(0.0, self._cost_left) * self._span(now) / cost if cost else None
+
+    @property
+    def _full(self) -> bool:
+        return len(self._lately) > _WINDOW
+
+    def _counted(self) -> Iterator[tuple[float, float, bool]]:
+        return islice(self._lately, int(self._full), None)
 
     def _span(self, now: float) -> float:
         """Return the time in which the last jobs were done."""
-        full = len(self._lately) == _WINDOW
-        return max(1e-3, now - (self._lately[0][0] if full else self._begun))
+        return max(1e-3, now - (self._lately[0][0] if self._full else self._begun))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from gluon_nst.batch.tally import BatchProgress
     from gluon_nst.jobs import JobResult
 
-__all__ = ["Display", "make_display"]
+__all__ = ["Display", "LiveDisplay", "duration", "make_display", "printable", "progress_line"]
 
 Item = TypeVar("Item")
 
@@ -69,13 +69,14 @@ class Display:
         """Say what lies ahead."""
         done, failed = run.done, run.failures
         before = f"; {done:,} done before" if done else ""
-        before += f", {failed:,} failed before (--retry failed tries them again)" if failed else ""
+        before += f"; {failed:,} failed before (see --retry)" if failed else ""
         self.say(f"{run.to_do:,} to do{before}; journal in {run.path}")
 
     def show(self, result: JobResult) -> None:
         """Show what became of a job."""
         if result.status not in ("succeeded", "skipped"):
-            self._print(f"{result.status.upper()} {result.content}: {result.error_type}: {result.error}")
+            line = f"{result.status.upper()} {result.content}: {result.error_type}: {result.error}"
+            self._print(line.replace("\n", " "))
 
     def observe(self, progress: BatchProgress) -> None:
         """Show how far it is."""
@@ -92,7 +93,7 @@ class Display:
             return
         if run.message:
             self._print(run.message)
-        click.echo("\n".join(_closing_lines(run)))
+        click.echo(printable("\n".join(_closing_lines(run))))
 
     def _tell_workers(self, progress: BatchProgress) -> None:
         """Say once of each worker that gets no work why."""
@@ -103,7 +104,7 @@ class Display:
                 self._print(f"worker {worker.name} is {worker.state}: {worker.why}")
 
     def _print(self, text: str) -> None:
-        click.echo(text, err=True)
+        click.echo(printable(text), err=True)
 
 
 class LiveDisplay(Display):
@@ -131,7 +132,18 @@ class LiveDisplay(Display):
         self._live.update(_panel(progress), refresh=True)
 
     def _print(self, text: str) -> None:
-        self._console.print(text, markup=False, soft_wrap=True)
+        self._console.print(printable(text), markup=False, soft_wrap=True)
+
+
+def printable(text: str) -> str:
+    """Return text that does a terminal no harm: what is no character to see, but for line ends, is spelled out.
+
+    Names of files may hold anything: escape sequences, line ends, bytes that are no Unicode.
+    """
+    return "".join(
+        each if each.isprintable() or each == "\n" else each.encode("unicode_escape").decode()
+        for each in text
+    )
 
 
 def progress_line(progress: BatchProgress) -> str:
@@ -170,7 +182,7 @@ def _panel(progress: BatchProgress) -> Any:
     able = [each for each in progress.workers if each.state != "gone"]
     for each in able[:_WORKERS_SHOWN]:
         counts = f"{each.done} done" + (f", {each.failed} failed" if each.failed else "")
-        workers.add_row(Text(each.name), each.device, each.state, counts)
+        workers.add_row(*map(Text, (each.name, each.device, each.state, counts)))
     if len(able) > _WORKERS_SHOWN:
         workers.add_row(f"and {len(able) - _WORKERS_SHOWN} more")
     return Group(bar, Text(f"{progress.state}: {progress_line(progress)}"), workers)

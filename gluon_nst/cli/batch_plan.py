@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gluon_nst.cli.batch_display import duration
+from gluon_nst.cli.batch_display import duration, printable
 
 if TYPE_CHECKING:
     from gluon_nst.batch.plan import Group, Plan
@@ -39,7 +39,7 @@ def show_plan(plan: Plan, call: BatchCall) -> int:
     if call.as_json:
         click.echo(json.dumps(summary))
     else:
-        click.echo("\n".join(_lines(plan, summary)))
+        click.echo("\n".join(_lines(plan, call, summary)))
     return 0
 
 
@@ -76,11 +76,14 @@ def _output_shape(group: Group) -> list[int] | None:
 
 
 def _seconds(plan: Plan, call: BatchCall) -> float | None:
-    """Foretell the time: from the pictures made before, else from a short try on this machine."""
+    """Foretell the time: from the pictures made before, else from a short try on this machine.
+
+    That of one worker, where nobody knows how many a cluster has.
+    """
     cost = plan.cost_to_do()
     before = plan.pace_before()
     if before is not None:
-        return cost * before / max(1, call.workers)
+        return cost * before / _workers(plan, call)
     task = plan.largest()
     if task is None or call.scheduler is not None:
         return None if task is not None else 0.0
@@ -90,16 +93,25 @@ def _seconds(plan: Plan, call: BatchCall) -> float | None:
     return cost * measure_pace(task.job)
 
 
+def _workers(plan: Plan, call: BatchCall) -> int:
+    """Return how many workers are started here; 1 where others come from elsewhere."""
+    return 1 if call.scheduler else max(1, min(call.workers, plan.counts().get("to do", 0)))
+
+
 def _memory(plan: Plan, call: BatchCall) -> int | None:
-    """Foretell the memory of all workers of this machine together, while each has one of the largest pictures."""
+    """Foretell the memory of all workers of this machine together, while each has one of the largest pictures.
+
+    That of each worker, where they are elsewhere.
+    """
     from gluon_nst.memory import predicted_bytes
     from gluon_nst.pyramid import Scale
 
-    shapes = [shape for group in plan.groups() if (shape := _output_shape(group))]
-    if not shapes:
+    shapes = (shape for group in plan.groups() if (shape := _output_shape(group)))
+    largest = max(shapes, key=lambda shape: shape[0] * shape[1], default=None)
+    if largest is None:
         return None
-    height, width = max(shapes, key=lambda shape: shape[0] * shape[1])
-    return max(1, call.workers) * predicted_bytes(Scale(height, width, 1, 1), call.together)
+    height, width = largest
+    return _workers(plan, call) * predicted_bytes(Scale(height, width, 1, 1), call.together)
 
 
 def _output_bytes(plan: Plan, call: BatchCall) -> int:
@@ -110,20 +122,32 @@ def _output_bytes(plan: Plan, call: BatchCall) -> int:
     return round(pixels * per_pixel)
 
 
-def _lines(plan: Plan, summary: dict[str, Any]) -> list[str]:
+def _lines(plan: Plan, call: BatchCall, summary: dict[str, Any]) -> list[str]:
     before = "".join(f", {count:,} {status} before" for status, count in sorted(summary["before"].items()))
     lines = [f"{summary['jobs']:,} jobs: {summary['to_do']:,} to do{before}"]
-    for each in summary["groups"]:
-        content = "unreadable" if each["content"] is None else "x".join(map(str, reversed(each["content"])))
-        output = "" if each["output"] is None else " -> " + "x".join(map(str, reversed(each["output"])))
-        lines.append(f"  {each['jobs']:>8,} of {content}{output}")
+    lines += map(_group_line, summary["groups"])
     more = sum(1 for _ in plan.groups()) - len(summary["groups"])
     lines += [f"  and {more:,} more shapes"] if more > 0 else []
-    lines += [f"  {task.job.content} -> {task.job.output}" for task in islice(plan.tasks(), 3)]
+    lines += [printable(f"  {task.job.content} -> {task.job.output}") for task in islice(plan.tasks(), 3)]
+    return lines + _forecast_lines(call, summary)
+
+
+def _group_line(group: dict[str, Any]) -> str:
+    content = "unreadable" if group["content"] is None else _size(group["content"])
+    output = "" if group["output"] is None else f" -> {_size(group['output'])}"
+    return f"  {group['jobs']:>8,} of {content}{output}"
+
+
+def _size(shape: list[int]) -> str:
+    """Return a (height, width) as people write it."""
+    return f"{shape[1]}x{shape[0]}"
+
+
+def _forecast_lines(call: BatchCall, summary: dict[str, Any]) -> list[str]:
     seconds, memory = summary["seconds"], summary["memory_bytes"]
-    lines.append(
-        f"time: about {duration(seconds)}" if seconds is not None else "time: not known for that cluster yet"
-    )
-    lines += [f"memory: about {memory / 1e9:.1f} GB"] if memory else []
-    lines.append(f"output: about {summary['output_bytes'] / 1e6:,.0f} MB")
-    return lines
+    time = "not known for that cluster yet" if seconds is None else f"about {duration(seconds)}"
+    shared = ", shared by its workers" if call.scheduler and seconds else ""
+    lines = [f"time: {time}{shared}"]
+    if memory:
+        lines.append(f"memory: about {memory / 1e9:.1f} GB{' in each worker' if call.scheduler else ''}")
+    return [*lines, f"output: about {summary['output_bytes'] / 1e6:,.0f} MB"]
