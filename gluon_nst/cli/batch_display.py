@@ -177,7 +177,8 @@ def _panel(progress: BatchProgress) -> Any:
     from rich.table import Table
     from rich.text import Text
 
-    bar = ProgressBar(total=max(1, progress.total), completed=progress.finished_jobs)
+    bar = Table.grid(expand=True)  # which ends its line, as a bar by itself does not
+    bar.add_row(ProgressBar(total=max(1, progress.total), completed=progress.finished_jobs))
     workers = Table.grid(padding=(0, 2))
     able = [each for each in progress.workers if each.state != "gone"]
     for each in able[:_WORKERS_SHOWN]:
