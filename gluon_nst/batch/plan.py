@@ -18,18 +18,18 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from gluon_nst.batch.cost import cost_of
 from gluon_nst.batch.last_records import FAILURES
+from gluon_nst.batch.plan_recipes import PlanRecipes
 from gluon_nst.batch.standing import Task
-from gluon_nst.errors import ImageSizeError, OutputError, UsageError
+from gluon_nst.errors import OutputError, UsageError
 from gluon_nst.jobs import Job, JobResult, job_from_record, job_id, job_record
-from gluon_nst.pyramid import pyramid, working_shape
-from gluon_nst.recipe import Recipe, make_recipe, recipe_digest, recipe_mapping
+from gluon_nst.recipe import Recipe
 from gluon_nst.storage import exists, is_url
 
-__all__ = ["Group", "Plan", "cost_of"]
+__all__ = ["Group", "Plan"]
 
 _TABLES = """
-CREATE TABLE recipe (number INTEGER PRIMARY KEY, digest TEXT UNIQUE, body TEXT);
 CREATE TABLE job (
     id TEXT PRIMARY KEY, output BLOB UNIQUE, work TEXT UNIQUE, origin BLOB, body TEXT, recipe INTEGER, look TEXT,
     height INTEGER, width INTEGER, cost REAL, status TEXT, bytes INTEGER, sha256 TEXT,
@@ -41,7 +41,7 @@ CREATE TABLE job (
 # the last to run are short; among those of about one length a style's together, since its targets are kept.
 _ORDER = "recipe, CAST(log2(cost) AS INTEGER) DESC, look, height, width, id"
 
-_BATCH = 1000  # rows, or recipes, that are held at once
+_BATCH = 1000  # rows that are held at once
 _NAMED = 5  # clashes that are told in words
 
 
@@ -65,23 +65,6 @@ class Group(NamedTuple):
     cost: float
 
 
-def cost_of(recipe: Recipe, shape: tuple[int, int] | None) -> float:
-    """Return the work of a job: over all scales, steps times pixels.
-
-    Parameters
-    ----------
-    shape
-        (height, width) of the content. What cannot be read or is too small fails at once: it counts 1.
-    """
-    if shape is None:
-        return 1.0
-    try:
-        scales = pyramid(recipe, *working_shape(recipe, *shape))
-    except ImageSizeError:
-        return 1.0
-    return float(sum(scale.steps * scale.height * scale.width for scale in scales))
-
-
 class Plan:
     """The jobs of a batch; a context manager that removes its file at the end."""
 
@@ -92,10 +75,8 @@ class Plan:
         self._base.executescript("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;" + _TABLES)
         self._base.create_function("log2", 1, math.log2, deterministic=True)
         self._base.create_function("folder", 1, os.path.dirname, deterministic=True)
-        self._recipes: dict[str, int] = {}
-        self._latest: tuple[Recipe, int] | None = None
+        self._recipes = PlanRecipes(self._base)
         self._cost = functools.lru_cache(maxsize=4096)(cost_of)
-        self._recipe = functools.lru_cache(maxsize=64)(self._read_recipe)
 
     def __enter__(self) -> Plan:
         return self
@@ -184,7 +165,7 @@ class Plan:
             "GROUP BY recipe, height, width ORDER BY SUM(cost) DESC, height, width"
         )
         for recipe, height, width, jobs, cost in rows:
-            yield Group(self._recipe(recipe), height, width, jobs, cost)
+            yield Group(self._recipes.get(recipe), height, width, jobs, cost)
 
     def cost_to_do(self) -> float:
         """Return the work of all jobs to do together."""
@@ -224,7 +205,7 @@ class Plan:
             f"SELECT id, body, recipe, look, height, width, cost FROM job WHERE status IS NULL ORDER BY {order}"
         )
         for key, body, number, look, height, width, cost in rows:
-            job = job_from_record(json.loads(body), self._recipe(number))
+            job = job_from_record(json.loads(body), self._recipes.get(number))
             yield Task(key, f"{number}/{look}/{height}x{width}", cost, job)
 
     @contextlib.contextmanager
@@ -249,7 +230,7 @@ class Plan:
         return row[0] / row[1] if row[1] else None
 
     def _insert(self, job: Job, shape: tuple[int, int] | None, origin: str) -> bool:
-        number = self._recipe_number(job.recipe)
+        number = self._recipes.number(job.recipe)
         height, width = shape or (None, None)
         look = json.dumps([job.styles, job.blend])
         row = (
@@ -265,7 +246,9 @@ class Plan:
         return done.rowcount == 1
 
     def _clash(self, job: Job, origin: str) -> str:
-        work = json.dumps([job.content, json.dumps([job.styles, job.blend]), self._recipe_number(job.recipe)])
+        work = json.dumps(
+            [job.content, json.dumps([job.styles, job.blend]), self._recipes.number(job.recipe)]
+        )
         first = self._origin_where("work", work)
         if first is not None:
             where = f"{first} and {origin}" if first != origin else f"{origin} (twice)"
@@ -279,29 +262,6 @@ class Plan:
     def _origin_where(self, column: str, value: str | bytes) -> str | None:
         row = self._base.execute(f"SELECT origin FROM job WHERE {column} = ?", (value,)).fetchone()
         return None if row is None else _text(row[0])
-
-    def _recipe_number(self, recipe: Recipe) -> int:
-        # Mostly the same object all the time: its digest, 22 us, is a quarter of the work on a job.
-        if self._latest is None or self._latest[0] is not recipe:
-            self._latest = recipe, self._find_number(recipe)
-        return self._latest[1]
-
-    def _find_number(self, recipe: Recipe) -> int:
-        digest = recipe_digest(recipe)
-        number = self._recipes.get(digest)
-        if number is None:
-            body = json.dumps(recipe_mapping(recipe))
-            self._base.execute("INSERT OR IGNORE INTO recipe (digest, body) VALUES (?, ?)", (digest, body))
-            row = self._base.execute("SELECT number FROM recipe WHERE digest = ?", (digest,)).fetchone()
-            number = int(row[0])
-            if len(self._recipes) >= _BATCH:
-                self._recipes.clear()  # a recipe of its own for every row: bounded all the same
-            self._recipes[digest] = number
-        return number
-
-    def _read_recipe(self, number: int) -> Recipe:
-        body = self._base.execute("SELECT body FROM recipe WHERE number = ?", (number,)).fetchone()[0]
-        return make_recipe(json.loads(body))
 
 
 def _same_name(output: str) -> str:

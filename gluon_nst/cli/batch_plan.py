@@ -152,4 +152,5 @@ def _forecast_lines(call: BatchCall, summary: dict[str, Any]) -> list[str]:
     lines = [f"time: {time}{shared}"]
     if memory:
         lines.append(f"memory: about {memory / 1e9:.1f} GB{' in each worker' if call.scheduler else ''}")
-    return [*lines, f"output: about {summary['output_bytes'] / 1e6:,.0f} MB"]
+    megabytes = summary["output_bytes"] / 1e6
+    return [*lines, f"output: about {megabytes:,.{0 if megabytes >= 10 else 1}f} MB"]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from gluon_nst._version import __version__
 from gluon_nst.api import make_stylizer
-from gluon_nst.batch.plan import cost_of
+from gluon_nst.batch.cost import cost_of
 from gluon_nst.errors import SuspiciousResultError
 from gluon_nst.images.checks import find_fault
 from gluon_nst.jobs import Job

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from gluon_nst.batch.cost import cost_of
 from gluon_nst.batch.journal import JOURNAL
-from gluon_nst.batch.plan import cost_of
 from gluon_nst.cli import _run
 from gluon_nst.memory import predicted_bytes
 from gluon_nst.pyramid import Scale
@@ -154,7 +154,7 @@ def test_people_read_width_first_and_every_line_says_one_thing(capsys):
     ]  # fmt: skip
     assert len([line for line in lines if " -> " in line and "in/" in line]) == 3
     assert lines[-3].startswith("time: about ") and lines[-2] == "memory: about 1.0 GB"
-    assert lines[-1] == "output: about 0 MB"
+    assert lines[-1] == "output: about 0.1 MB"
 
 
 def test_many_shapes_are_counted_and_the_first_shown(capsys, place):

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gluon_nst.batch.plan import Plan, cost_of
+from gluon_nst.batch.cost import cost_of
+from gluon_nst.batch.plan import Plan
 from gluon_nst.errors import OutputError, UsageError
 from gluon_nst.jobs import Job, JobResult, job_id
 from gluon_nst.recipe_files import load_recipe, tailor

@@ -11,7 +11,7 @@ import pytest
 
 from gluon_nst import backend
 from gluon_nst._version import __version__
-from gluon_nst.batch.plan import cost_of
+from gluon_nst.batch.cost import cost_of
 from gluon_nst.errors import DeviceError, ParametersError, SuspiciousResultError
 from gluon_nst.jobs import Job
 from gluon_nst.parameters import load_parameters
