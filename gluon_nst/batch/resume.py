@@ -129,7 +129,10 @@ def _read(output: str) -> bytes | None:
 
 
 def _refuse_existing(plan: Plan) -> None:
-    found = list(islice(plan.existing_outputs(), _NAMED + 1))
+    try:
+        found = list(islice(plan.existing_outputs(), _NAMED + 1))
+    except OSError as error:
+        raise OutputError(f"cannot look at the outputs: {error.strerror or error}") from error
     if found:
         named = "".join(f"\n  {each}" for each in found[:_NAMED]) + ("\n  ..." if len(found) > _NAMED else "")
         raise UsageError(
