@@ -268,9 +268,9 @@ def test_a_journal_that_a_kill_left_without_its_run_is_no_part_of_the_next_and_i
 )
 def test_a_run_that_cannot_be_told_is_refused_until_a_new_one_is_asked_for(tmp_path, damaged):
     (tmp_path / "run.json").write_bytes(damaged)
-    with pytest.raises(RunMismatchError, match="nobody knows what run this is.*--new-run"):
-        with open_run(tmp_path, IDENTITY):
-            pass
+    untold = pytest.raises(RunMismatchError, match=r"nobody knows what run this is.*--new-run")
+    with untold, open_run(tmp_path, IDENTITY):
+        pass
     with open_run(tmp_path, IDENTITY, new_run=True):
         pass
     assert (tmp_path / "run-1.json").read_bytes() == damaged
@@ -284,9 +284,9 @@ def test_a_run_directory_that_cannot_be_made_is_said(tmp_path):
 
 
 def test_a_full_disk_at_the_beginning_is_said_and_frees_the_lock(tmp_path):
-    with files_at_most(150), pytest.raises(OutputError, match="cannot write"):
-        with open_run(tmp_path, {"long": "x" * 1000}):
-            pass
+    said = pytest.raises(OutputError, match="cannot write")
+    with files_at_most(150), said, open_run(tmp_path, {"long": "x" * 1000}):
+        pass
     with open_run(tmp_path, IDENTITY) as run:
         assert not run.resumed
 
