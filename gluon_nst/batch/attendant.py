@@ -13,53 +13,48 @@ from typing import Any
 
 import gluon_nst.worker.departure as departure
 
-__all__ = ["Attendant"]
+__all__ = ["attend"]
 
 _CLOSING = 10.0  # seconds for the last results to be fetched
 
 
-class Attendant:
-    """A Dask worker plugin that drains its worker on SIGTERM and SIGUSR2.
+def attend(grace: float, dask_worker: Any) -> None:
+    """Let a Dask worker drain on SIGTERM and SIGUSR2; to be called in its process, as `Client.run` does.
+
+    No plugin: the scheduler would keep that for all workers to come, after the batch too, and one that cannot
+    load it, because gluon_nst is not installed there, would not start.
 
     Parameters
     ----------
     grace
         Seconds after which a job that still runs keeps a checkpoint and is broken off.
+    dask_worker
+        The worker. In threads of another program it is left alone.
     """
+    if threading.current_thread() is not threading.main_thread():
+        return
+    loop = asyncio.get_running_loop()
+    told = [signal.SIGTERM, signal.SIGUSR2]
+    if dask_worker.nanny is None:
+        told.append(signal.SIGINT)
+    else:
+        # Ctrl-C in a terminal reaches every process; the batch decides what to do about it.
+        loop.add_signal_handler(signal.SIGINT, lambda: None)
+    for each in told:
+        loop.add_signal_handler(each, _leave, dask_worker, grace)
 
-    name = "gluon-nst"
-    idempotent = True
 
-    def __init__(self, grace: float) -> None:
-        self._grace = grace
+def _leave(worker: Any, grace: float) -> None:
+    if not departure.leaving():
+        departure.leave(grace)
+        worker.gluon_nst_closing = asyncio.ensure_future(_close(worker))  # kept, or it may be collected
 
-    def setup(self, worker: Any) -> None:
-        """Take the signals of a worker process over; workers in threads of another program are left alone."""
-        if threading.current_thread() is not threading.main_thread():
-            return
-        loop = asyncio.get_running_loop()
-        told = [signal.SIGTERM, signal.SIGUSR2]
-        if worker.nanny is None:
-            told.append(signal.SIGINT)
-        else:
-            # Ctrl-C in a terminal reaches every process; the batch decides what to do about it.
-            loop.add_signal_handler(signal.SIGINT, lambda: None)
-        for each in told:
-            loop.add_signal_handler(each, self._leave, worker)
 
-    def teardown(self, worker: Any) -> None:
-        """Do nothing: signals stay as they are while a worker closes."""
-
-    def _leave(self, worker: Any) -> None:
-        if not departure.leaving():
-            departure.leave(self._grace)
-            self._closing = asyncio.ensure_future(self._close(worker))
-
-    async def _close(self, worker: Any) -> None:
-        """Close once all tasks have ended, which hand back what they had not begun, and are fetched."""
-        while worker.state.executing or worker.state.ready or worker.state.long_running:
-            await asyncio.sleep(0.05)
-        deadline = time.monotonic() + _CLOSING
-        while worker.data and time.monotonic() < deadline:
-            await asyncio.sleep(0.05)
-        await worker.close(reason="gluon-nst: told to leave")
+async def _close(worker: Any) -> None:
+    """Close once all tasks have ended, which hand back what they had not begun, and are fetched."""
+    while worker.state.executing or worker.state.ready or worker.state.long_running:
+        await asyncio.sleep(0.05)
+    deadline = time.monotonic() + _CLOSING
+    while worker.data and time.monotonic() < deadline:
+        await asyncio.sleep(0.05)
+    await worker.close(reason="gluon-nst: told to leave")

@@ -17,11 +17,10 @@ from concurrent.futures import CancelledError, ThreadPoolExecutor
 from typing import Any
 
 from distributed import Client
-from distributed.diagnostics.plugin import WorkerPlugin
 from distributed.scheduler import KilledWorker
 
 import gluon_nst.worker.departure as departure
-from gluon_nst.batch.attendant import Attendant
+from gluon_nst.batch.attendant import attend
 from gluon_nst.batch.outcomes import ChunkReport
 from gluon_nst.batch.runner import Broken, Checked, Event, Gone, Lost, Ready, Reported, Unready, take_events
 from gluon_nst.batch.settings import WorkSettings
@@ -43,10 +42,6 @@ _RESTART_SECONDS = 30.0
 _PROOF = 0
 
 
-class _Plugin(Attendant, WorkerPlugin):  # type: ignore[misc]
-    """The attendant as Dask wants it."""
-
-
 @dataclasses.dataclass(eq=False)
 class _Member:
     """A worker process, from its coming to its going."""
@@ -56,6 +51,11 @@ class _Member:
     proved: bool = False
     tasks: dict[int, Any] = dataclasses.field(default_factory=dict)
     begun: dict[int, float] = dataclasses.field(default_factory=dict)
+
+    @property
+    def proving(self) -> bool:
+        """Whether it is asked to prove ready."""
+        return not self.proved or _PROOF in self.tasks
 
 
 class DaskRunner:
@@ -85,9 +85,6 @@ class DaskRunner:
         """Let all workers prove ready for jobs like this one, and watch who comes and goes."""
         self._job, self._settings = job, settings
         self._client.subscribe_topic("all", self._on_event)
-        # A worker that cannot load the plugin cannot prove ready either, and that is reported.
-        with contextlib.suppress(Exception):
-            self._client.register_plugin(_Plugin(self._grace))
         for address in self._client.scheduler_info(n_workers=-1)["workers"]:
             self._on_coming(address)
 
@@ -146,7 +143,8 @@ class DaskRunner:
             self._come += 1
             member = _Member(f"{address}#{self._come}", address)
             self._members[member.name] = self._at[address] = member
-            self._prove(member)
+            member.begun[_PROOF] = time.monotonic()
+            self._threads.submit(self._attend, member)
         return []
 
     def _on_going(self, address: str, *, expected: bool) -> list[Event]:
@@ -163,6 +161,23 @@ class DaskRunner:
         if tasks:
             self._client.cancel(tasks, force=True)
         return [Gone(member.name, expected)]
+
+    def _attend(self, member: _Member) -> None:
+        """Reach a worker that came, before it is sent any task: one that cannot load a task dies of it."""
+        try:
+            answers = self._client.run(attend, self._grace, workers=[member.address], on_error="return")
+            answer = answers.get(member.address, "it was gone before it answered")
+        except Exception as error:
+            answer = error
+        self._inbox.put(lambda: self._on_attended(member, answer))
+
+    def _on_attended(self, member: _Member, answer: Any) -> list[Event]:
+        if member.proved or member.name not in self._members:
+            return []  # given up before
+        if answer is not None:
+            return self._on_proof(member, answer)
+        self._prove(member)
+        return []
 
     def _prove(self, member: _Member) -> None:
         self._submit(member, _PROOF, prove_ready, self._job)
@@ -228,17 +243,11 @@ class DaskRunner:
 
     def _overdue(self) -> list[Event]:
         """Give up proofs that do not come."""
-        now = time.monotonic()
-        late = [
-            each
-            for each in self._members.values()
-            if _PROOF in each.tasks and now - each.begun[_PROOF] > _PROOF_SECONDS
-        ]
-        return [
-            event
-            for member in late
-            for event in self._on_result(member, _PROOF, member.tasks[_PROOF], "no answer")
-        ]
+        before = time.monotonic() - _PROOF_SECONDS
+        late = [each for each in self._members.values() if each.proving and each.begun[_PROOF] < before]
+        for member in late:
+            member.tasks.pop(_PROOF, None)
+        return [event for member in late for event in self._on_proof(member, "no answer")]
 
 
 def _told(value: Any) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import dask
+from dask.utils import parse_timedelta
 from distributed import Client, LocalCluster
 
 from gluon_nst.errors import ClusterError
@@ -66,23 +67,22 @@ def local_client(workers: int) -> Iterator[Client]:
 
 
 @contextlib.contextmanager
-def connect(scheduler: str, *, seconds: float = 30.0) -> Iterator[Client]:
+def connect(scheduler: str) -> Iterator[Client]:
     """Yield a client of a running scheduler.
 
     Parameters
     ----------
     scheduler
         Its address, or the path of its scheduler file, which ends in ".json".
-    seconds
-        How long to wait for it. Dask's own default for a connection is the same.
 
     Raises
     ------
     ClusterError
-        If there is none within `seconds`.
+        If there is none within the time that Dask's setting `distributed.comm.timeouts.connect` gives: 30 seconds,
+        if nobody changed it.
     """
     _quieten()
-    until = time.monotonic() + seconds
+    until = time.monotonic() + float(parse_timedelta(dask.config.get("distributed.comm.timeouts.connect")))
     try:
         address = _address_in(Path(scheduler), until) if scheduler.endswith(".json") else scheduler
         client = Client(address, timeout=max(1.0, until - time.monotonic()))
