@@ -160,11 +160,11 @@ class Cluster:
         for number in range(self._workers):
             self.add_worker(number)
 
-    def add_worker(self, number: int, *arguments: str) -> subprocess.Popen[bytes]:
-        """Start one worker with its nanny."""
+    def add_worker(self, number: int, *arguments: str, **more: str) -> subprocess.Popen[bytes]:
+        """Start one worker with its nanny, in the cluster's environment and more."""
         return self._run(
             "worker", self.address, "--host", "127.0.0.1", "--nthreads", "2", "--no-dashboard",
-            "--local-directory", str(self._folder / f"scratch-{number}"), "--memory-limit", "0", *arguments,
+            "--local-directory", str(self._folder / f"scratch-{number}"), "--memory-limit", "0", *arguments, **more,
         )  # fmt: skip
 
     def worker_processes(self) -> list[psutil.Process]:
@@ -183,10 +183,14 @@ class Cluster:
             each.wait()
         self._processes.clear()
 
-    def _run(self, *words: str) -> subprocess.Popen[bytes]:
+    def _run(self, *words: str, **more: str) -> subprocess.Popen[bytes]:
         log = (self._folder / f"{words[0]}.log").open("ab")
         process = subprocess.Popen(
-            [sys.executable, "-m", "dask", *words], env=self._env, stdout=log, stderr=log, cwd=self._folder
+            [sys.executable, "-m", "dask", *words],
+            env={**self._env, **more},
+            stdout=log,
+            stderr=log,
+            cwd=self._folder,
         )
         log.close()
         self._processes.append(process)
