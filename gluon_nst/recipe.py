@@ -7,6 +7,7 @@ folder ``recipes``), each with its source beside it; this module has no defaults
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import math
@@ -226,6 +227,7 @@ def recipe_mapping(recipe: Recipe) -> dict[str, Any]:
     return values
 
 
+@functools.lru_cache(maxsize=64)  # asked for every job of a collection, which has one recipe or a few
 def recipe_digest(recipe: Recipe) -> str:
     """Return the sha256, in hex, of everything in the recipe that can change a pixel."""
     values = recipe_mapping(recipe)
