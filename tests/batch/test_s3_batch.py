@@ -1,0 +1,151 @@
+"""A batch that reads from a real S3 server and writes to it, from worker processes, while the server has its moods."""
+
+import itertools
+import logging
+import threading
+import urllib.request
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import fsspec
+import pytest
+from moto.server import ThreadedMotoServer
+
+from gluon_nst.images.write import write_image
+from tests.batch.field import run_batch
+from tests.images.builders import noise
+
+BUCKET = "s3://gluon-nst-batch"
+COUNT = 6
+
+
+@pytest.fixture(scope="module")
+def server():
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def bucket(server, monkeypatch):
+    settings = {
+        "ENDPOINT_URL": server,
+        "ACCESS_KEY_ID": "x",
+        "SECRET_ACCESS_KEY": "y",
+        "DEFAULT_REGION": "us-east-1",
+    }
+    for name, value in settings.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    system = fsspec.filesystem("s3", skip_instance_cache=True)
+    system.mkdir(BUCKET)
+    type(system).clear_instance_cache()
+    for number in range(COUNT):
+        write_image(f"{BUCKET}/in/deep/p{number}.png", noise(32, 32, seed=number))
+    write_image(f"{BUCKET}/style.png", noise(48, 48, seed=99))
+    yield system
+    system.invalidate_cache()
+    system.rm(BUCKET, recursive=True)
+    type(system).clear_instance_cache()
+
+
+class Moody(BaseHTTPRequestHandler):
+    """Passes requests on to the server; refuses every fourth writing or reading of a whole object."""
+
+    protocol_version = "HTTP/1.1"
+    server_address, refused = "", 0
+    numbers = itertools.count(1)
+
+    def answer(self):
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if "/deep/" in self.path and self.command in ("PUT", "GET") and next(self.numbers) % 4 == 0:
+            type(self).refused += 1
+            self.reply(503, b"<Error><Code>SlowDown</Code></Error>", {})
+            return
+        request = urllib.request.Request(self.server_address + self.path, body or None, method=self.command)
+        for name, value in self.headers.items():
+            request.add_header(name, value)
+        try:
+            with urllib.request.urlopen(request) as found:
+                self.reply(found.status, found.read(), found.headers)
+        except urllib.error.HTTPError as error:
+            self.reply(error.code, error.read(), error.headers)
+
+    def reply(self, status, body, headers):
+        self.send_response(status)
+        unwanted = {"connection", "transfer-encoding", "date", "server"}
+        unwanted |= {"content-length"} if self.command != "HEAD" else set()
+        for name, value in headers.items():
+            if name.lower() not in unwanted:
+                self.send_header(name, value)
+        if self.command != "HEAD":
+            self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def log_message(self, *_):
+        """Say nothing."""
+
+
+for command in ("GET", "PUT", "HEAD", "DELETE", "POST"):
+    setattr(Moody, f"do_{command}", Moody.answer)
+
+
+@pytest.fixture
+def moody(server, bucket, monkeypatch):
+    Moody.server_address, Moody.refused = server, 0
+    proxy = ThreadingHTTPServer(("127.0.0.1", 0), Moody)
+    thread = threading.Thread(target=proxy.serve_forever)
+    thread.start()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{proxy.server_port}")
+    # boto's own retries would hide it.
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    yield Moody
+    proxy.shutdown()
+    thread.join()
+    proxy.server_close()
+
+
+def arguments(folder):
+    return (
+        f"{BUCKET}/in",
+        "--style",
+        f"{BUCKET}/style.png",
+        "-o",
+        f"{BUCKET}/out",
+        "--run-dir",
+        folder / "run",
+    )
+
+
+def outputs(system):
+    system.invalidate_cache()
+    return sorted(path.rpartition("/out/")[2] for path in system.find(f"{BUCKET}/out"))
+
+
+EXPECTED = [f"deep/p{number}__style.png" for number in range(COUNT)]
+
+
+def test_a_batch_from_a_bucket_to_a_bucket(tmp_path, bucket):
+    first = run_batch(*arguments(tmp_path))
+    assert first.returncode == 0, first.stderr
+    assert outputs(bucket) == EXPECTED
+    written = {path: bucket.info(path)["LastModified"] for path in bucket.find(f"{BUCKET}/out")}
+    again = run_batch(*arguments(tmp_path))
+    assert again.returncode == 0, again.stderr
+    assert "nothing to do" in again.stdout
+    bucket.rm_file(f"{BUCKET}/out/{EXPECTED[2]}")
+    third = run_batch(*arguments(tmp_path))
+    assert third.returncode == 0, third.stderr
+    bucket.invalidate_cache()
+    changed = [path for path, when in written.items() if bucket.info(path)["LastModified"] != when]
+    assert [path.rpartition("/out/")[2] for path in changed] == [EXPECTED[2]]
+
+
+def test_what_the_store_refuses_now_and_then_is_tried_again(tmp_path, bucket, moody):
+    ended = run_batch(*arguments(tmp_path))
+    assert ended.returncode == 0, ended.stderr
+    assert moody.refused >= 2
+    assert outputs(bucket) == EXPECTED
