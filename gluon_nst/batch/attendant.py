@@ -42,6 +42,7 @@ def attend(grace: float, dask_worker: Any) -> None:
         loop.add_signal_handler(signal.SIGINT, lambda: None)
     for each in told:
         loop.add_signal_handler(each, _leave, dask_worker, grace)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, told)  # those of a local cluster begin with them blocked
 
 
 def _leave(worker: Any, grace: float) -> None:

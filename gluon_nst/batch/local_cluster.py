@@ -6,8 +6,10 @@ import contextlib
 import importlib.util
 import json
 import logging
+import signal
 import time
 from collections.abc import Iterator
+from multiprocessing import resource_tracker
 from pathlib import Path
 
 import dask
@@ -32,6 +34,7 @@ _SETTINGS = {
     "distributed.diagnostics.nvml": False,
 }
 
+_STOPPING = {signal.SIGINT, signal.SIGTERM, signal.SIGUSR2}
 _LOOK_AGAIN = 0.1  # seconds between two looks for a scheduler file
 
 
@@ -50,20 +53,34 @@ def local_client(workers: int) -> Iterator[Client]:
     cores = usable_cores(cpu_cores(), cpu_quota())
     # Dask would give every worker one thread for numerical libraries.
     threads = {"OMP_NUM_THREADS": str(max(1, cores // workers)), "OPENBLAS_NUM_THREADS": "1"}
-    with (
-        dask.config.set(_SETTINGS),
-        LocalCluster(
-            n_workers=workers,
-            threads_per_worker=2,
-            processes=True,
-            host="127.0.0.1",
-            dashboard_address="127.0.0.1:0",  # served with or without a dashboard; None would be port 8787
-            silence_logs=logging.CRITICAL,  # what fails is said once, in the job's result
-            env=threads,
-        ) as cluster,
-        Client(cluster) as client,
-    ):
-        yield client
+    with dask.config.set(_SETTINGS):
+        with _signals_kept_off():
+            cluster = LocalCluster(
+                n_workers=workers,
+                threads_per_worker=2,
+                processes=True,
+                host="127.0.0.1",
+                dashboard_address="127.0.0.1:0",  # served with or without a dashboard; None would be port 8787
+                silence_logs=logging.CRITICAL,  # what fails is said once, in the job's result
+                env=threads,
+            )
+        with cluster, Client(cluster) as client:
+            yield client
+
+
+@contextlib.contextmanager
+def _signals_kept_off() -> Iterator[None]:
+    """Block the signals that stop a batch in all threads and processes that are started meanwhile, for good.
+
+    A terminal sends Ctrl-C to every process, Slurm its SIGTERM, and a worker that is still loading would die of it
+    with a trace. Signals to this process come through at the end; `attend` lets those of a worker through.
+    """
+    resource_tracker.ensure_running()  # to start it later would lift the block
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager

@@ -70,6 +70,18 @@ def test_one_signal_ends_what_runs_and_the_same_command_does_the_rest(tmp_path, 
     )
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+def test_a_signal_to_all_processes_while_the_workers_start_ends_in_order(tmp_path, number):
+    with Running(*write_field(tmp_path, ["good"] * COUNT)) as batch:
+        wait_until(batch.workers)
+        processes = batch.children()
+        batch.signal(number, group=True)
+        code, told = batch.end()
+    assert code == RESUMABLE, told
+    assert "Traceback" not in told
+    assert gone(processes) == []
+
+
 def begun(folder):
     return list(folder.glob("began-*"))
 
