@@ -100,7 +100,7 @@ def moody(server, bucket, monkeypatch):
     thread = threading.Thread(target=proxy.serve_forever)
     thread.start()
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{proxy.server_port}")
-    # boto's own retries would hide it.
+    # One try by boto; s3fs and the batch try again above it.
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     yield Moody
     proxy.shutdown()
