@@ -16,6 +16,7 @@ __all__ = ["EXIT_NOW", "end_process", "stop_on_signals"]
 
 EXIT_NOW = 130
 
+_SHOW_CURSOR = b"\x1b[?25h"
 _PATIENCE = 1.0  # seconds; a thread that has nothing left to do ends within milliseconds
 _RUNNERS_THREADS = ("gluon-nst-chunk", "gluon-nst-fetch")
 
@@ -34,6 +35,8 @@ def stop_on_signals(say: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
 
     def handle(number: int, frame: FrameType | None) -> None:
         if asked:
+            if sys.stderr.isatty():
+                os.write(sys.stderr.fileno(), _SHOW_CURSOR)  # which the live display had hidden
             os._exit(EXIT_NOW)
         asked.append(number)
 

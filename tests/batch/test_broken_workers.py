@@ -68,7 +68,8 @@ def test_a_worker_that_breaks_in_the_middle_is_retired(tmp_path, breakage, manne
         code, told = batch.end()
     assert code == 0, told
     assert all_done(tmp_path / "out")
-    assert "is retired: it failed its check: " in told
+    # A check that fails, or jobs that the other did meanwhile: whichever comes first.
+    assert "is retired: it failed " in told
 
 
 @pytest.mark.parametrize("manner", MANNERS)
