@@ -21,6 +21,8 @@ from gluon_nst.machine import cpu_cores, cpu_quota, usable_cores
 
 __all__ = ["connect", "dashboard_link", "local_client"]
 
+_LOG, _LOGGED = "distributed.admin.low-level-log-length", 20
+
 # Dispatching is ours: a job that kills its worker must not be tried on every other one, nor take its neighbors
 # with it. Dask's memory manager would pause a worker for what MXNet holds.
 _SETTINGS = {
@@ -32,6 +34,8 @@ _SETTINGS = {
     "distributed.worker.memory.pause": False,
     "distributed.worker.memory.terminate": False,
     "distributed.diagnostics.nvml": False,
+    # Every connection keeps its last 1000 messages for debugging: a chunk of 64 jobs is 30 KB, so 30 MB a worker.
+    _LOG: _LOGGED,
 }
 
 _STOPPING = {signal.SIGINT, signal.SIGTERM, signal.SIGUSR2}
@@ -51,8 +55,8 @@ def local_client(workers: int) -> Iterator[Client]:
         How many.
     """
     cores = usable_cores(cpu_cores(), cpu_quota())
-    # Dask would give every worker one thread for numerical libraries.
-    threads = {"OMP_NUM_THREADS": str(max(1, cores // workers)), "OPENBLAS_NUM_THREADS": "1"}
+    # Dask would give every worker one thread for numerical libraries. MXNet's own are OpenMP's and OpenBLAS's.
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(max(1, cores // workers)))
     with dask.config.set(_SETTINGS):
         with _signals_kept_off():
             cluster = LocalCluster(
@@ -102,7 +106,8 @@ def connect(scheduler: str) -> Iterator[Client]:
     until = time.monotonic() + float(parse_timedelta(dask.config.get("distributed.comm.timeouts.connect")))
     try:
         address = _address_in(Path(scheduler), until) if scheduler.endswith(".json") else scheduler
-        client = Client(address, timeout=max(1.0, until - time.monotonic()))
+        with dask.config.set({_LOG: _LOGGED}):
+            client = Client(address, timeout=max(1.0, until - time.monotonic()))
     except (OSError, ValueError) as error:
         raise ClusterError(
             f"no Dask scheduler answers at {scheduler}: {error}. Start one with `dask scheduler`, or leave out "
