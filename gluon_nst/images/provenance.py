@@ -20,7 +20,14 @@ from gluon_nst.errors import ImageReadError, UsageError
 from gluon_nst.images.opening import open_header
 from gluon_nst.images.read import read_file
 
-__all__ = ["PNG_KEY", "carries_provenance", "provenance_in", "provenance_text", "read_provenance", "xmp_packet"]
+__all__ = [
+    "PNG_KEY",
+    "carries_provenance",
+    "provenance_in",
+    "provenance_text",
+    "read_provenance",
+    "xmp_packet",
+]
 
 PNG_KEY = "gluon_nst"
 
