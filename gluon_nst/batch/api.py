@@ -26,6 +26,14 @@ from gluon_nst.storage import is_url
 __all__ = ["BatchSummary", "iterate_batch", "run_batch"]
 
 
+def _watch_nothing(progress: BatchProgress) -> None:
+    """Observe nothing."""
+
+
+def _never() -> bool:
+    return False
+
+
 @dataclasses.dataclass(frozen=True)
 class BatchSummary:
     """How a batch ended.
@@ -52,8 +60,16 @@ class BatchSummary:
         return self.ending == Ending.FINISHED.value and done == sum(self.counts.values())
 
 
-def run_batch(jobs: Iterable[Job], **settings: Any) -> BatchSummary:
-    """Run jobs to the end; the settings are those of `iterate_batch`.
+def run_batch(
+    jobs: Iterable[Job],
+    *,
+    client: Any = None,
+    run_dir: str | os.PathLike[str] | None = None,
+    options: RunOptions | None = None,
+    observe: Callable[[BatchProgress], None] = _watch_nothing,
+    stop: Callable[[], bool] = _never,
+) -> BatchSummary:
+    """Run jobs to the end; the parameters are those of `iterate_batch`.
 
     A job that fails raises nothing; it is counted, and failed.csv in the run directory says why. The same call
     again does what is left.
@@ -66,10 +82,11 @@ def run_batch(jobs: Iterable[Job], **settings: Any) -> BatchSummary:
     >>> gluon_nst.run_batch(jobs).ok  # doctest: +SKIP
     True
     """
-    batch = _Batch(jobs, **settings)
-    for _ in batch.results():
-        pass
-    return batch.summary()
+    with _begun(jobs, client, run_dir, options) as (run, runner):
+        for _ in run.results(runner, observe=observe, stop=stop):
+            pass
+    ending = run.ending or Ending.FINISHED
+    return BatchSummary(ending.value, run.message, dict(run.counts), run.path)
 
 
 def iterate_batch(
@@ -78,18 +95,18 @@ def iterate_batch(
     client: Any = None,
     run_dir: str | os.PathLike[str] | None = None,
     options: RunOptions | None = None,
-    observe: Callable[[BatchProgress], None] = lambda progress: None,
-    stop: Callable[[], bool] = lambda: False,
+    observe: Callable[[BatchProgress], None] = _watch_nothing,
+    stop: Callable[[], bool] = _never,
 ) -> Iterator[JobResult]:
     """Run jobs and yield a result for each as it ends, once it is recorded; those done before are not repeated.
 
     Parameters
     ----------
     jobs
-        What to do; drawn once, before the start. `gluon_nst.batch.collect.collect_jobs` makes them of folders and
-        manifests.
+        What to do; drawn once, before the start. `gluon_nst.collect_jobs` makes them of folders and manifests.
     client
-        A `distributed.Client`, whose workers do the work; it stays the caller's to close. None: this process does it.
+        A `distributed.Client`, whose workers do the work; it stays the caller's to close. None: this process
+        does it.
     run_dir
         Where the journal is kept. None: ``.gluon-nst`` in the folder that all outputs share.
     options
@@ -106,53 +123,37 @@ def iterate_batch(
     OutputError
         If the run directory cannot be written.
     """
-    batch = _Batch(jobs, client=client, run_dir=run_dir, options=options, observe=observe, stop=stop)
-    yield from batch.results()
+    with _begun(jobs, client, run_dir, options) as (run, runner):
+        yield from run.results(runner, observe=observe, stop=stop)
 
 
-class _Batch:
-    """One call: the plan, the run, the runner."""
+@contextlib.contextmanager
+def _begun(
+    jobs: Iterable[Job],
+    client: Any,
+    run_dir: str | os.PathLike[str] | None,
+    options: RunOptions | None,
+) -> Iterator[tuple[BatchRun, Runner]]:
+    """Yield the run, with what was done before taken stock of, and what runs the rest."""
+    options = options or RunOptions()
+    with Plan() as plan:
+        plan.add(complete_jobs(jobs, functools.lru_cache(maxsize=8)(_digest)))
+        directory = _shared_run(plan) if run_dir is None else Path(run_dir)
+        identity = {"version": __version__, "made_by": "run_batch"}
+        with begin_run(plan, directory, identity, options) as run, _runner(client, options) as runner:
+            yield run, runner
 
-    def __init__(
-        self,
-        jobs: Iterable[Job],
-        *,
-        client: Any = None,
-        run_dir: str | os.PathLike[str] | None = None,
-        options: RunOptions | None = None,
-        observe: Callable[[BatchProgress], None] = lambda progress: None,
-        stop: Callable[[], bool] = lambda: False,
-    ) -> None:
-        self._jobs, self._client, self._run_dir = jobs, client, run_dir
-        self._options = options or RunOptions()
-        self._observe, self._stop = observe, stop
-        self._run: BatchRun | None = None
 
-    def results(self) -> Iterator[JobResult]:
-        digest = functools.lru_cache(maxsize=8)(_digest)
-        with Plan() as plan:
-            plan.add(complete_jobs(self._jobs, digest))
-            directory = _shared_run(plan) if self._run_dir is None else Path(self._run_dir)
-            identity = {"version": __version__, "made_by": "run_batch"}
-            with begin_run(plan, directory, identity, self._options) as self._run, self._runner() as runner:
-                yield from self._run.results(runner, observe=self._observe, stop=self._stop)
+@contextlib.contextmanager
+def _runner(client: Any, options: RunOptions) -> Iterator[Runner]:
+    if client is None:
+        with contextlib.closing(SerialRunner()) as serial:
+            yield serial
+        return
+    from gluon_nst.batch.dask_runner import DaskRunner
 
-    def summary(self) -> BatchSummary:
-        run = self._run
-        if run is None or run.ending is None:
-            raise UsageError("the batch has not run yet.")
-        return BatchSummary(run.ending.value, run.message, dict(run.counts), run.path)
-
-    @contextlib.contextmanager
-    def _runner(self) -> Iterator[Runner]:
-        if self._client is None:
-            with contextlib.closing(SerialRunner()) as serial:
-                yield serial
-            return
-        from gluon_nst.batch.dask_runner import DaskRunner
-
-        with contextlib.closing(DaskRunner(self._client, grace=self._options.grace)) as runner:
-            yield runner
+    with contextlib.closing(DaskRunner(client, grace=options.grace)) as runner:
+        yield runner
 
 
 def _digest(weights: str, network: str) -> str:

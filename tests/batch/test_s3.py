@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from typing import Any
 
 import fsspec
 import pytest
-from moto.server import ThreadedMotoServer
 
 from gluon_nst import storage
 from gluon_nst.batch.collect import BatchRequest, collect_jobs
@@ -19,6 +17,7 @@ from gluon_nst.images.read import read_image
 from gluon_nst.images.write import encode_image, write_image
 from gluon_nst.listing import fingerprint, list_folder
 from gluon_nst.recipe_files import load_recipe
+from tests.batch.buckets import bucket_on, s3_server
 from tests.images.builders import noise
 
 BUCKET = "s3://gluon-nst"
@@ -26,31 +25,14 @@ BUCKET = "s3://gluon-nst"
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with s3_server() as address:
+        yield address
 
 
 @pytest.fixture
 def bucket(server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    settings = {
-        "ENDPOINT_URL": server,
-        "ACCESS_KEY_ID": "x",
-        "SECRET_ACCESS_KEY": "y",
-        "DEFAULT_REGION": "us-east-1",
-    }
-    for name, value in settings.items():
-        monkeypatch.setenv(f"AWS_{name}", value)
-    system = fsspec.filesystem("s3", skip_instance_cache=True)
-    system.mkdir(BUCKET)
-    type(system).clear_instance_cache()
-    yield BUCKET
-    system.invalidate_cache()
-    system.rm(BUCKET, recursive=True)
-    type(system).clear_instance_cache()
+    with bucket_on(server, BUCKET, monkeypatch):
+        yield BUCKET
 
 
 def put(*urls: str, **options: Any) -> None:

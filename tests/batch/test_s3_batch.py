@@ -1,16 +1,14 @@
 """A batch that reads from a real S3 server and writes to it, from worker processes, while the server has its moods."""
 
 import itertools
-import logging
 import threading
 import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-import fsspec
 import pytest
-from moto.server import ThreadedMotoServer
 
 from gluon_nst.images.write import write_image
+from tests.batch.buckets import bucket_on, s3_server
 from tests.batch.field import run_batch
 from tests.images.builders import noise
 
@@ -20,34 +18,17 @@ COUNT = 6
 
 @pytest.fixture(scope="module")
 def server():
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with s3_server() as address:
+        yield address
 
 
 @pytest.fixture
 def bucket(server, monkeypatch):
-    settings = {
-        "ENDPOINT_URL": server,
-        "ACCESS_KEY_ID": "x",
-        "SECRET_ACCESS_KEY": "y",
-        "DEFAULT_REGION": "us-east-1",
-    }
-    for name, value in settings.items():
-        monkeypatch.setenv(f"AWS_{name}", value)
-    system = fsspec.filesystem("s3", skip_instance_cache=True)
-    system.mkdir(BUCKET)
-    type(system).clear_instance_cache()
-    for number in range(COUNT):
-        write_image(f"{BUCKET}/in/deep/p{number}.png", noise(32, 32, seed=number))
-    write_image(f"{BUCKET}/style.png", noise(48, 48, seed=99))
-    yield system
-    system.invalidate_cache()
-    system.rm(BUCKET, recursive=True)
-    type(system).clear_instance_cache()
+    with bucket_on(server, BUCKET, monkeypatch) as system:
+        for number in range(COUNT):
+            write_image(f"{BUCKET}/in/deep/p{number}.png", noise(32, 32, seed=number))
+        write_image(f"{BUCKET}/style.png", noise(48, 48, seed=99))
+        yield system
 
 
 class Moody(BaseHTTPRequestHandler):
