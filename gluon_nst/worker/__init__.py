@@ -97,7 +97,7 @@ def _finish(alike: list[_Ready], settings: WorkSettings) -> list[Outcome]:
     if len(alike) == 1:
         one = alike[0]
         return [_outcome(_caught(one.job, lambda: _complete(one, settings)), one.key)]
-    made = _caught(alike[0].job, lambda: _make_together(alike))
+    made = _caught(alike[0].job, lambda: _make_together(alike, settings))
     if isinstance(made, Outcome):
         middle = len(alike) // 2
         return _finish(alike[:middle], settings) + _finish(alike[middle:], settings)
@@ -130,10 +130,10 @@ def _complete(one: _Ready, settings: WorkSettings) -> JobResult:
     return _write(one, result, seconds)
 
 
-def _make_together(alike: Sequence[_Ready]) -> tuple[list[Result], float]:
+def _make_together(alike: Sequence[_Ready], settings: WorkSettings) -> tuple[list[Result], float]:
     first = alike[0]
     jobs, keys, contents = ([getattr(each, name) for each in alike] for name in ("job", "key", "content"))
-    results, seconds = compute(lambda: make_together(jobs, keys, contents, first.styles))
+    results, seconds = compute(lambda: make_together(jobs, keys, contents, first.styles, settings))
     return results, seconds / len(alike)
 
 

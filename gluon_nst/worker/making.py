@@ -5,11 +5,18 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
+import gluon_nst.worker.departure as departure
 from gluon_nst import storage
 from gluon_nst.api import stylize_inputs
 from gluon_nst.batch.settings import WorkSettings
 from gluon_nst.checkpoint import Checkpoint
-from gluon_nst.errors import DivergedError, GluonNSTError, SuspiciousResultError, UsageError
+from gluon_nst.errors import (
+    DivergedError,
+    GluonNSTError,
+    Interrupted,
+    SuspiciousResultError,
+    UsageError,
+)
 from gluon_nst.images.checks import find_fault
 from gluon_nst.images.write import write_image
 from gluon_nst.inputs import Input
@@ -29,11 +36,14 @@ def make(job: Job, key: str, content: Input, styles: Sequence[Input], settings: 
 
     Raises
     ------
+    Interrupted
+        If the run was recalled while the job waited for its turn, or its time is up.
     SuspiciousResultError
         If that fails too; its `aside` says where the picture is kept.
     GluonNSTError
         Whatever else can go wrong.
     """
+    _refuse_recalled(settings)
     keeper = Keeper(key, settings)
     try:
         result = _resume(job, content, styles, keeper)
@@ -47,22 +57,37 @@ def make(job: Job, key: str, content: Input, styles: Sequence[Input], settings: 
 
 
 def make_together(
-    jobs: Sequence[Job], keys: Sequence[str], contents: Sequence[Input], styles: Sequence[Input]
+    jobs: Sequence[Job],
+    keys: Sequence[str],
+    contents: Sequence[Input],
+    styles: Sequence[Input],
+    settings: WorkSettings,
 ) -> list[Result]:
     """Make the pictures of jobs that differ in their contents only, which have one shape, in one pass.
 
     Raises
     ------
+    Interrupted
+        As `make`; no checkpoint is kept of several together.
     SuspiciousResultError
         If one of them fails its check; which, is seen when they run alone.
     GluonNSTError
         Whatever else can go wrong.
     """
-    results = stylize_inputs(warm_stylizer(jobs[0]), contents, styles, blend=jobs[0].blend or None)
+    _refuse_recalled(settings)
+    watch = Keeper("", dataclasses.replace(settings, state=""))
+    results = stylize_inputs(
+        warm_stylizer(jobs[0]), contents, styles, blend=jobs[0].blend or None, tick=watch.tick
+    )
     for result, content in zip(results, contents, strict=True):
         if fault := _fault(result, content):
             raise SuspiciousResultError(fault)
     return [_signed(result, key) for result, key in zip(results, keys, strict=True)]
+
+
+def _refuse_recalled(settings: WorkSettings) -> None:
+    if departure.starts_nothing(settings.run):
+        raise Interrupted("the run was recalled before this job began.")
 
 
 def _resume(job: Job, content: Input, styles: Sequence[Input], keeper: Keeper) -> Result:

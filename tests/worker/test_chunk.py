@@ -12,15 +12,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import gluon_nst.worker as worker
 from gluon_nst import read_provenance
 from gluon_nst.batch.outcomes import Kind
 from gluon_nst.batch.settings import WorkSettings
 from gluon_nst.errors import DivergedError, OutOfMemoryError
 from gluon_nst.images.write import write_image
+from gluon_nst.inputs import take_input
 from gluon_nst.jobs import Job, job_id
 from gluon_nst.listing import fingerprint
 from gluon_nst.recipe_files import load_recipe, tailor
 from gluon_nst.worker import departure, run_chunk, worker_name
+from gluon_nst.worker.engine import compute
 from tests.batch.field import write_photo, write_style
 from tests.batch.stand_in import StandIn
 from tests.limits import files_at_most
@@ -274,6 +277,57 @@ def test_a_job_at_work_is_broken_off_and_handed_back(make_job, monkeypatch):
     thread.join(30)
     assert [outcome.kind for outcome in reports[0].outcomes] == [Kind.UNSTARTED] * 2
     assert not Path(slow.output).exists()
+
+
+@pytest.mark.parametrize("count", [1, 2], ids=["one", "several together"])
+def test_a_job_that_waits_for_its_turn_when_the_run_is_recalled_is_not_begun(make_job, monkeypatch, count):
+    begun = []
+
+    class Counted(StandIn):
+        def stylize(self, contents, *given, **more):
+            begun.append(len(contents))
+            return super().stylize(contents, *given, **more)
+
+    install(monkeypatch, Counted)
+    turn, asked, read = threading.Event(), threading.Event(), threading.Semaphore(0)
+    monkeypatch.setattr(
+        worker, "take_input", lambda *given, **more: (take_input(*given, **more), read.release())[0]
+    )
+    busy = threading.Thread(target=lambda: compute(lambda: (asked.set(), turn.wait(30))))
+    busy.start()
+    assert asked.wait(30)
+    jobs, reports = [make_job() for _ in range(count)], []
+    thread = threading.Thread(
+        target=lambda: reports.append(run_chunk(jobs, WorkSettings(run="r", together=count)))
+    )
+    thread.start()
+    assert all(read.acquire(timeout=30) for _ in jobs), "they are past the first look at the recall"
+    departure.recall("r", 1000.0)
+    turn.set()
+    thread.join(30)
+    busy.join(30)
+    assert [outcome.kind for outcome in reports[0].outcomes] == [Kind.UNSTARTED] * count
+    assert begun == []
+
+
+def test_several_together_are_broken_off_too(make_job, monkeypatch):
+    begun = threading.Event()
+
+    class Noticed(StandIn):
+        def stylize(self, *given, tick, **more):
+            begun.set()
+            return super().stylize(*given, tick=tick, **more)
+
+    install(monkeypatch, Noticed)
+    jobs, reports = [make_job("slow"), make_job("slow")], []
+    thread = threading.Thread(
+        target=lambda: reports.append(run_chunk(jobs, WorkSettings(run="r", together=2)))
+    )
+    thread.start()
+    assert begun.wait(30)
+    departure.recall("r", 0.0)
+    thread.join(30)
+    assert [outcome.kind for outcome in reports[0].outcomes] == [Kind.UNSTARTED] * 2
 
 
 def test_a_second_recall_or_signal_gives_no_more_time_than_the_first():
