@@ -53,6 +53,8 @@ class RunOptions:
         See `gluon_nst.batch.settings.WorkSettings`.
     shard
         (K, N) if this is one of several parts that may run at the same time.
+    state
+        Folder or URL that all workers reach, for checkpoints and rejected pictures; empty: the run directory.
     """
 
     existing: str = "skip"
@@ -66,6 +68,7 @@ class RunOptions:
     together: int = 1
     keep_gps: bool = False
     shard: tuple[int, int] | None = None
+    state: str = ""
 
 
 def failures_allowed(text: str, total: int) -> int | None:
@@ -168,7 +171,7 @@ class BatchRun:
     def _settings(self) -> WorkSettings:
         options = self._options
         return WorkSettings(
-            run=uuid.uuid4().hex, existing=options.existing, state=str(self.path.absolute()),
+            run=uuid.uuid4().hex, existing=options.existing, state=options.state or str(self.path.absolute()),
             together=options.together, keep_gps=options.keep_gps,
         )  # fmt: skip
 

@@ -50,6 +50,14 @@ class BatchCall:
     as_json: bool
     quiet: bool
 
+    @property
+    def state(self) -> str:
+        """Where workers keep checkpoints and rejected pictures: beside outputs in a store, which all of them reach."""
+        from gluon_nst.batch.run_directory import FOLDER
+        from gluon_nst.paths import is_url, join
+
+        return join(self.output, FOLDER) if is_url(self.output) else ""
+
     def request(self, parameters: str) -> BatchRequest:
         """Return what is to be done; `parameters` is the sha256 of the recipe's."""
         from gluon_nst.batch.collect import BatchRequest

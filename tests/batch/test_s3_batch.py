@@ -7,9 +7,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from gluon_nst.batch.last_records import read_last_records
 from gluon_nst.images.write import write_image
 from tests.batch.buckets import bucket_on, s3_server
-from tests.batch.field import run_batch
+from tests.batch.field import run_batch, write_photo
 from tests.images.builders import noise
 
 BUCKET = "s3://gluon-nst-batch"
@@ -123,6 +124,19 @@ def test_a_batch_from_a_bucket_to_a_bucket(tmp_path, bucket):
     bucket.invalidate_cache()
     changed = [path for path, when in written.items() if bucket.info(path)["LastModified"] != when]
     assert [path.rpartition("/out/")[2] for path in changed] == [EXPECTED[2]]
+
+
+def test_a_rejected_picture_is_kept_in_the_bucket_where_every_worker_can_write(tmp_path, bucket):
+    write_photo(tmp_path / "black.png", "black", 1)
+    bucket.put_file(str(tmp_path / "black.png"), f"{BUCKET}/in/black.png")
+    ended = run_batch(*arguments(tmp_path))
+    assert ended.returncode == 1, ended.stderr
+    (failed,) = (each for each in read_last_records(tmp_path / "run") if each.result.status == "failed")
+    assert failed.result.error_type == "SuspiciousResultError"
+    assert failed.result.aside == f"{BUCKET}/out/.gluon-nst/rejected/{failed.result.job_id}.png"
+    bucket.invalidate_cache()
+    assert bucket.exists(failed.result.aside)
+    assert not (tmp_path / "run" / "rejected").exists()
 
 
 def test_what_the_store_refuses_now_and_then_is_tried_again(tmp_path, bucket, moody):
