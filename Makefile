@@ -17,7 +17,8 @@ FOUND = $(firstword $(foreach p,$(CANDIDATES),$(shell $(p) -c '$(SUPPORTED)' >/d
 demo: $(VENV)/ready
 	$(BIN)/gluon-nst stylize data/photos/temple.jpg data/styles/night_lanterns.jpg --size 384 -o out/temple.png
 	$(BIN)/gluon-nst batch data/photos --style data/styles/woodblock_waves.jpg --size 256 --steps 30 -o out/photos
-	@echo "Look at out/temple.png and out/photos/"
+	$(BIN)/gluon-nst report out/photos
+	@echo "Look at out/temple.png, and at out/photos/.gluon-nst/report.html"
 
 test: $(VENV)/ready-test lint
 	$(BIN)/python -m pytest
