@@ -273,10 +273,10 @@ class Dispatcher:
             self._actions.append(Check(standing.name))
 
     def _believe(self, standing: Standing) -> None:
-        """Take a worker's word for the jobs that no other worker could be asked about."""
-        for entry, outcome in standing.held.items():
-            self._judge(entry, "failed", outcome, standing.name)
-        standing.held.clear()
+        """Take a worker's word for the jobs that it failed at and that are held, by itself or by another."""
+        for each in self.workers.values():
+            for entry in [one for one in each.held if each is standing or standing.name in one.doubts]:
+                self._judge(entry, "failed", each.held.pop(entry), each.name)
 
     def _disbelieve(self, standing: Standing) -> None:
         """Let those jobs run again, as if this worker had never had them."""
@@ -291,11 +291,16 @@ class Dispatcher:
         self._disbelieve(standing)
 
     def _settle_held(self, now: float) -> None:
-        """Where nothing but held outcomes is left, have their workers checked."""
-        holding = [each for each in self.workers.values() if each.held]
-        if holding and not self.in_flight and not self._backlog.waiting():
-            for standing in holding:
-                self._check(standing, now)
+        """Where nothing but held outcomes is left, have checked who holds them, and who failed at them before.
+
+        Those who hold them may never answer, and come back under other names for ever.
+        """
+        held = [entry for each in self.workers.values() for entry in each.held]
+        if held and not self.in_flight and not self._backlog.waiting():
+            failed = set().union(*(entry.doubts for entry in held))
+            for standing in self.workers.values():
+                if standing.held or standing.name in failed:
+                    self._check(standing, now)
 
     # ---- time
 

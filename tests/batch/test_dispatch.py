@@ -471,3 +471,17 @@ def test_a_suspect_that_a_worker_may_not_have_keeps_it_from_no_other():
         made.release(send.worker, send.number)
     made.workers["d"].state = State.CHECKING
     assert keys(sends(made)) == [["job-1"]]
+
+
+def test_a_job_is_not_carried_for_ever_from_one_mute_worker_to_the_next():
+    made = dispatcher(1, "a", strikes=2)
+    (first,) = sends(made)
+    tell(made, first, Kind.DOUBT)
+    made.join("mute", 1.0)  # fails at it too, never answers a check, and comes back under other names
+    (second,) = sends(made, 1.0)
+    assert second.worker == "mute"
+    tell(made, second, Kind.DOUBT, 2.0)
+    assert made.actions(2.0) == [Check("a"), Check("mute")], "who failed at it before is asked as well"
+    made.checked("a", 3.0, sound=True)
+    assert statuses(made) == {"job-0": "failed"}
+    assert made.finished
