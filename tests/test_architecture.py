@@ -14,13 +14,13 @@ LEVELS = {
     0: "_version errors paths recipe recipe_files safer vgg_layers schedule pyramid jobs progress machine "
     "cuda_libraries doctor.diagnosis doctor.gpu_diagnosis doctor.gpu_driver doctor.probe "
     "batch.settings batch.tally batch.roster batch.backlog batch.dispatch batch.feeding batch.limits "
-    "batch.orders batch.outcomes batch.standing",
+    "batch.orders batch.outcomes batch.standing bench.flops",
     1: "images storage listing inputs checkpoint chunk course batch loss_plot feature_sheet "
     "parameters.ndarray_file parameters.names parameters.record parameters.files parameters.torch_file",
     2: "backend parameters activations features gram losses generated_image preprocessing",
     3: "descent readings lbfgs optimize objective starts targets memory",
     4: "stylizer result feature_grid",
-    5: "api worker doctor batch.attendant batch.runner batch.dask_runner batch.local_cluster batch.drive "
+    5: "api worker doctor bench batch.attendant batch.runner batch.dask_runner batch.local_cluster batch.drive "
     "batch.run batch.api",
     6: "cli __main__",
 }

@@ -265,7 +265,7 @@ def run_process(*arguments, **options):
 def test_help_and_import_load_neither_mxnet_nor_dask():
     code = (
         "import sys, gluon_nst; from gluon_nst.cli import _run; _run(['--help']); _run(['stylize', '--help']); "
-        "_run(['batch', '--help']); "
+        "_run(['batch', '--help']); _run(['bench', '--help']); "
         "bad = {'mxnet', 'distributed', 'dask', 'numpy', 'scipy', 'matplotlib'} & set(sys.modules); "
         "sys.exit(str(bad) if bad else 0)"
     )
@@ -273,7 +273,7 @@ def test_help_and_import_load_neither_mxnet_nor_dask():
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["stylize"], ["batch"], ["recipes"], ["features"], ["weights", "import"]]
+    "command", [[], ["stylize"], ["batch"], ["recipes"], ["features"], ["weights", "import"], ["bench"]]
 )
 def test_help_shows_commands_to_paste_on_lines_of_their_own(command, capsys):
     assert _run([*command, "--help"]) == 0

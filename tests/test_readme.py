@@ -64,6 +64,8 @@ def made_small(command):
     words = command.split()
     if words[:2] in (["gluon-nst", "stylize"], ["gluon-nst", "batch"]):
         return f"{command} --size 64 --steps 1"
+    if words[:2] == ["gluon-nst", "bench"]:
+        return f"{command} --size 32 --steps 1 --repeats 1"
     return command
 
 

@@ -1,0 +1,48 @@
+"""How much arithmetic one step of a recipe is, and how much its whole schedule; counted, nothing is run."""
+
+from __future__ import annotations
+
+from gluon_nst.pyramid import Scale
+from gluon_nst.recipe import Recipe
+from gluon_nst.vgg_layers import channels, convolutions_up_to
+
+__all__ = ["convolution_macs", "gram_macs", "schedule_steps", "step_flops"]
+
+# Two operations to a multiply-add; each one runs forward and once more backward, to the input. The weights are
+# frozen, so their gradient, as much again, is none of the work.
+_FLOPS_PER_MAC = 4
+
+
+def step_flops(recipe: Recipe, height: int, width: int) -> int:
+    """Return the floating-point operations of one step for one picture: convolutions and Gram matrices.
+
+    All else (activations, pooling, losses, the optimizer) is left out: under one percent together.
+    """
+    layers = tuple(name for name, weight in (*recipe.content_layers, *recipe.style_layers) if weight)
+    macs = sum(convolution_macs(conv, height, width) for conv in convolutions_up_to(recipe.network, layers))
+    macs += sum(gram_macs(layer, height, width) for layer, weight in recipe.style_layers if weight)
+    return _FLOPS_PER_MAC * macs
+
+
+def convolution_macs(conv: str, height: int, width: int) -> int:
+    """Return the multiply-adds of one 3x3 convolution, forward, in a picture of this shape in pixels."""
+    block, index = int(conv[4]), int(conv[6])
+    inputs = channels(conv) if index > 1 else channels(f"conv{block - 1}_1") if block > 1 else 3
+    return 9 * inputs * channels(conv) * _positions(conv, height, width)
+
+
+def gram_macs(layer: str, height: int, width: int) -> int:
+    """Return the multiply-adds of one layer's Gram matrix ``F F^T``; the gradient ``D F`` has as many."""
+    return channels(layer) ** 2 * _positions(layer, height, width)
+
+
+def schedule_steps(scales: tuple[Scale, ...]) -> float:
+    """Return how many steps at the last scale the whole pyramid is worth, a step counting by its pixels."""
+    last = scales[-1].height * scales[-1].width
+    return sum(scale.steps * scale.height * scale.width for scale in scales) / last
+
+
+def _positions(layer: str, height: int, width: int) -> int:
+    """Return h*w of a layer: every block before its own has halved both sides, rounding down."""
+    halvings = int(layer[4]) - 1
+    return (height >> halvings) * (width >> halvings)
