@@ -15,8 +15,10 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
+from gluon_nst.cuda_build import loading_error, prepare_cuda
 from gluon_nst.errors import BackendError, DeviceError, OutOfMemoryError, UsageError, did_you_mean
 from gluon_nst.machine import cpu_cores, cpu_quota, instruction_sets, usable_cores
+from gluon_nst.mxnet_builds import CPU_LINE, GPU_LINE
 
 __all__ = [
     "context",
@@ -25,6 +27,7 @@ __all__ = [
     "mx",
     "nd",
     "precision",
+    "release_memory",
     "to_ndarray",
     "translate_errors",
     "version",
@@ -44,6 +47,9 @@ def _prepare_environment() -> None:
     os.environ.setdefault("MXNET_CUDNN_LIB_CHECKING", "0")
     # cudnnFind costs seconds for each new shape, more than the hundred steps that a shape is used for.
     os.environ.setdefault("MXNET_CUDNN_AUTOTUNE_DEFAULT", "0")
+    # Blocks of rounded sizes serve the next image size too; "Naive" reuses only what fits to the byte
+    # (MXNet's env_var.md).
+    os.environ.setdefault("MXNET_GPU_MEM_POOL_TYPE", "Round")
 
 
 @contextlib.contextmanager
@@ -91,6 +97,7 @@ def _distutils_versions() -> Iterator[None]:
 
 def _import_mxnet() -> Any:
     _prepare_environment()
+    prepare_cuda()
     try:
         with warnings.catch_warnings(), _numpy_aliases(), _distutils_versions():
             warnings.simplefilter("ignore")
@@ -101,13 +108,10 @@ def _import_mxnet() -> Any:
                 f"MXNet needs the module {error.name!r}, which is missing: pip install {error.name}"
             ) from error
         raise BackendError(
-            "MXNet is not installed. On a machine without a GPU: pip install 'gluon-nst[cpu]'; with one: "
-            "pip install 'gluon-nst[cu112]'."
+            f"MXNet is not installed. On a machine without a GPU: {CPU_LINE}; with one: {GPU_LINE}."
         ) from error
     except OSError as error:
-        raise BackendError(
-            f"MXNet cannot load a library: {error}. `gluon-nst doctor` tells what is missing and how to get it."
-        ) from error
+        raise loading_error(error) from error
     return mxnet
 
 
@@ -132,6 +136,22 @@ def gpu_count() -> int:
         return int(mx.context.num_gpus())
     except mx.base.MXNetError:
         return 0
+
+
+def release_memory(ctx: Any) -> None:
+    """Give back the memory that MXNet keeps of arrays that are gone; does nothing on a CPU.
+
+    For the moment between two image sizes: what is kept serves the same sizes again, and other programs, and
+    cuDNN's own workspace, cannot have it meanwhile.
+
+    Parameters
+    ----------
+    ctx
+        A context, as `context` returns it.
+    """
+    if ctx.device_type == "gpu":
+        nd.waitall()
+        ctx.empty_cache()
 
 
 def device_name(device: str) -> str:

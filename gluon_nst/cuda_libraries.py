@@ -1,16 +1,26 @@
-"""The CUDA libraries that the mxnet-cu112 wheel needs and does not bring, and whether they are here."""
+"""The CUDA libraries that the mxnet-cu112 wheel needs and does not bring: where they are, and loading them."""
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import sys
 from pathlib import Path
 
-__all__ = ["LIBRARIES", "SYSTEM_LIBRARIES", "library_file", "missing_libraries"]
+__all__ = [
+    "LIBRARIES",
+    "SYSTEM_LIBRARIES",
+    "library_file",
+    "library_remedy",
+    "load_libraries",
+    "missing_libraries",
+    "soname_in",
+]
 
 # Read from the wheel's libmxnet.so (readelf -d, mxnet-cu112 1.9.1); libcusolver asks for libcusparse besides.
 # The pins are late releases for CUDA 11 that keep these sonames: cuDNN must stay below 9, and nvrtc's soname
 # is 11.2 up to CUDA 11.8. In this order they can be loaded one by one, each after those it needs itself.
+# The extra `cu112` of this package brings the same.
 LIBRARIES: dict[str, str] = {
     "libcudart.so.11.0": "nvidia-cuda-runtime-cu11==11.8.89",
     "libnvToolsExt.so.1": "nvidia-nvtx-cu11==11.8.86",
@@ -43,18 +53,43 @@ def library_file(soname: str) -> Path | None:
     return None
 
 
-def missing_libraries() -> list[str]:
-    """Return the sonames that neither NVIDIA's Python packages nor the system's loader has.
+def load_libraries() -> None:
+    """Load what NVIDIA's Python packages bring, so that MXNet loads without LD_LIBRARY_PATH.
 
-    Those that the loader finds are loaded into this process on the way.
+    The loader takes a library that the process has already, known by its soname, before it searches. What is
+    not there, or does not load, is passed over: the loader may find it elsewhere, and if it does not, MXNet's
+    import says so.
     """
-    sonames = (*LIBRARIES, *SYSTEM_LIBRARIES)
-    return [soname for soname in sonames if library_file(soname) is None and not _loads(soname)]
+    for soname in LIBRARIES:
+        path = library_file(soname)
+        if path is not None:
+            with contextlib.suppress(OSError):
+                ctypes.CDLL(str(path))
 
 
-def _loads(soname: str) -> bool:
-    try:
-        ctypes.CDLL(soname)
-    except OSError:
-        return False
-    return True
+def missing_libraries() -> dict[str, str]:
+    """Return soname -> the loader's words for each library that cannot be loaded.
+
+    Tried are NVIDIA's Python packages first, then the places of the system's loader. What can be loaded is
+    loaded into this process.
+    """
+    failures: dict[str, str] = {}
+    for soname in (*SYSTEM_LIBRARIES, *LIBRARIES):
+        try:
+            ctypes.CDLL(str(library_file(soname) or soname))
+        except OSError as error:
+            # The culprit may be one that this library needs itself.
+            failures.setdefault(soname_in(str(error)), str(error).partition(": ")[2])
+    return failures
+
+
+def soname_in(message: str) -> str:
+    """Return the soname in a message of the loader: "libx.so.1: cannot open ...", or a path for the soname."""
+    return Path(message.partition(":")[0]).name
+
+
+def library_remedy(soname: str) -> str:
+    """Return the line that installs a library; empty if it is none of those above."""
+    if soname in LIBRARIES:
+        return f"pip install '{LIBRARIES[soname]}'"
+    return f"apt install {SYSTEM_LIBRARIES[soname]}" if soname in SYSTEM_LIBRARIES else ""

@@ -12,7 +12,8 @@ PACKAGE = Path(gluon_nst.__file__).parent
 
 LEVELS = {
     0: "_version errors paths recipe recipe_files safer vgg_layers schedule pyramid jobs progress machine "
-    "cuda_libraries doctor.diagnosis doctor.gpu_diagnosis doctor.gpu_driver doctor.probe "
+    "cuda_build cuda_libraries fusion mxnet_builds "
+    "doctor.diagnosis doctor.gpu_diagnosis doctor.gpu_driver doctor.probe "
     "batch.settings batch.tally batch.roster batch.backlog batch.dispatch batch.feeding batch.limits "
     "batch.orders batch.outcomes batch.standing bench.flops",
     1: "images storage listing inputs checkpoint chunk course batch loss_plot feature_sheet "

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from gluon_nst import machine
-from gluon_nst.cuda_libraries import LIBRARIES, SYSTEM_LIBRARIES, library_file, missing_libraries
+from gluon_nst.cuda_libraries import LIBRARIES, SYSTEM_LIBRARIES
 from gluon_nst.doctor import as_mapping, examine, usable
 from gluon_nst.doctor.diagnosis import (
     Finding,
@@ -28,7 +28,7 @@ from gluon_nst.doctor.diagnosis import (
     scratch_finding,
     threads_finding,
 )
-from gluon_nst.doctor.gpu_diagnosis import chip_finding, driver_finding, library_findings
+from gluon_nst.doctor.gpu_diagnosis import chip_finding, driver_finding, fusion_finding, library_findings
 from gluon_nst.doctor.gpu_driver import Driver, Gpu, describe_driver, driver_from, read_driver
 from gluon_nst.doctor.probe import call_apart
 
@@ -77,6 +77,12 @@ def test_two_mxnets_are_named_and_mended() -> None:
     assert "mxnet and mxnet-cu112" in finding.text
     assert "pip uninstall mxnet mxnet-cu112" in finding.remedy
     assert "gluon-nst[cu112]" in finding.remedy  # the one that was wanted besides the plain one
+
+
+def test_a_build_whose_files_are_gone_is_to_be_installed_again() -> None:
+    (finding,) = distribution_findings(GPU_WHEEL, importable=False)
+    assert (finding.state, finding.remedy[:28]) == ("problem", "pip install --force-reinstal")
+    assert finding.remedy.endswith(" mxnet-cu112==1.9.1")
 
 
 def test_one_mxnet_or_a_build_of_its_own_is_well() -> None:
@@ -241,24 +247,24 @@ def test_the_driver_matters_to_the_gpu_wheel(
 
 
 def test_each_missing_library_has_its_line() -> None:
-    assert [finding.state for finding in library_findings([])] == ["ok"]
-    cudnn, quadmath = library_findings(["libcudnn.so.8", "libquadmath.so.0"])
+    assert [finding.state for finding in library_findings({})] == ["ok"]
+    cudnn, quadmath = library_findings(
+        {"libcudnn.so.8": "file too short", "libquadmath.so.0": "no such file"}
+    )
+    assert cudnn.text == "libcudnn.so.8 does not load: file too short"
     assert (cudnn.state, cudnn.remedy) == ("problem", "pip install 'nvidia-cudnn-cu11==8.9.6.50'")
     assert quadmath.remedy == "apt install libquadmath0"
-    assert all(library_findings([soname])[0].remedy for soname in (*LIBRARIES, *SYSTEM_LIBRARIES))
+    assert all(library_findings({soname: ""})[0].remedy for soname in (*LIBRARIES, *SYSTEM_LIBRARIES))
 
 
-def test_libraries_are_found_in_nvidias_python_packages(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("trouble", "setting", "state"),
+    [("", None, "ok"), ("", "1", "ok"), ("why", None, "note"), ("why", "0", "note"), ("why", "1", "problem")],
+)
+def test_fusion_that_would_fail_is_off_unless_it_was_asked_for(
+    trouble: str, setting: str | None, state: str
 ) -> None:
-    monkeypatch.syspath_prepend(str(tmp_path))
-    before = missing_libraries()
-    soname = "libcufft.so.10"
-    path = tmp_path / "nvidia" / "cufft" / "lib" / soname
-    path.parent.mkdir(parents=True)
-    path.touch()
-    assert library_file(soname) == path
-    assert missing_libraries() == [name for name in before if name != soname]
+    assert fusion_finding(trouble, "do this", setting).state == state
 
 
 # libcuda with an A100 and an H200, whose calls answer as the CUDA driver API's documentation says.

@@ -7,8 +7,7 @@ processes of their own (`gluon_nst.doctor.probe`), whose death is a finding like
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
-import re
+import os
 import shutil
 import sys
 import tempfile
@@ -19,14 +18,14 @@ from gluon_nst import machine
 from gluon_nst._version import __version__
 from gluon_nst.doctor import diagnosis, gpu_diagnosis
 from gluon_nst.doctor.diagnosis import Finding
-from gluon_nst.doctor.gpu_driver import Driver, driver_from
+from gluon_nst.doctor.gpu_driver import Driver, Gpu, driver_from
 from gluon_nst.doctor.probe import Reply, call_apart
 from gluon_nst.errors import GluonNSTError
+from gluon_nst.mxnet_builds import cuda_wheel, importable, installed_builds
 from gluon_nst.vgg_layers import NETWORKS
 
 __all__ = ["Finding", "as_mapping", "examine", "usable"]
 
-_MXNET = re.compile(r"mxnet(-cu\d+(mkl)?|-mkl|-native)?")
 _REINSTALL = "pip install --force-reinstall --no-deps gluon-nst"
 
 
@@ -44,17 +43,13 @@ def examine(networks: Sequence[str] = NETWORKS) -> tuple[Finding, ...]:
         In the order in which they are best read. It takes a few seconds; nothing is changed, and no error
         is raised for what is found.
     """
-    installed, importable = _installed_mxnet(), importlib.util.find_spec("mxnet") is not None
-    reply = call_apart("gluon_nst.doctor.mxnet_check:check_mxnet") if importable else Reply({})
+    installed, there = installed_builds(), importable()
+    reply = call_apart("gluon_nst.doctor.mxnet_check:check_mxnet") if there else Reply({})
     mxnet = reply.answer or {}
     return (
         *_software(),
-        *diagnosis.distribution_findings(installed, importable),
-        *(
-            (diagnosis.mxnet_finding(mxnet.get("version", ""), reply.failure, installed),)
-            if importable
-            else ()
-        ),
+        *diagnosis.distribution_findings(installed, there),
+        *((diagnosis.mxnet_finding(mxnet.get("version", ""), reply.failure, installed),) if there else ()),
         *_cpu_findings(mxnet),
         *_gpu_findings(installed, mxnet),
         *(_parameters_finding(network) for network in networks),
@@ -92,18 +87,6 @@ def _version_of(distribution: str) -> str | None:
         return None
 
 
-def _installed_mxnet() -> dict[str, str]:
-    """Return the distributions that provide the module `mxnet`: name -> version."""
-    found = ((each.metadata["Name"] or "", each.version) for each in importlib.metadata.distributions())
-    named = ((name.lower().replace("_", "-"), version) for name, version in found)
-    return {name: version for name, version in named if _MXNET.fullmatch(name)}
-
-
-def _mxnet_finding(reply: Reply, installed: Mapping[str, str]) -> Finding:
-    version = reply.answer["version"] if reply.answer else ""
-    return diagnosis.mxnet_finding(version, reply.failure, installed)
-
-
 def _cpu_findings(mxnet: Mapping[str, Any]) -> Iterator[Finding]:
     cores, quota = machine.cpu_cores(), machine.cpu_quota()
     sets, precision = machine.instruction_sets(), mxnet.get("precision", "")
@@ -118,11 +101,13 @@ def _gpu_findings(installed: Mapping[str, str], mxnet: Mapping[str, Any]) -> Ite
     driver = Driver((0, 0), (), reply.failure) if reply.failure else None
     driver = driver_from(reply.answer) if reply.answer else driver
     yield gpu_diagnosis.driver_finding(driver, installed)
-    own_build = bool(mxnet.get("cuda")) and not any("-cu" in name for name in installed)
-    gpus = driver.gpus if driver else ()
+    wheel, gpus = cuda_wheel(installed), driver.gpus if driver else ()
+    own_build = bool(mxnet.get("cuda")) and not wheel
     yield from (gpu_diagnosis.chip_finding(gpu, installed, own_build) for gpu in gpus)
-    if "mxnet-cu112" in installed:
+    if wheel:
         yield from _library_findings()
+    if wheel and gpus:
+        yield _fusion_finding(gpus)
     if gpus and mxnet.get("cuda"):
         yield _gpu_computation(mxnet["gpus"])
 
@@ -132,6 +117,12 @@ def _library_findings() -> tuple[Finding, ...]:
     if reply.failure:
         return (Finding("CUDA libraries", "problem", f"they could not be looked for: {reply.failure}"),)
     return gpu_diagnosis.library_findings(reply.answer)
+
+
+def _fusion_finding(gpus: Sequence[Gpu]) -> Finding:
+    reply = call_apart("gluon_nst.fusion:fusion_trouble", [gpu.capability for gpu in gpus])
+    trouble, remedy = reply.answer or (reply.failure, "export MXNET_USE_FUSION=0")
+    return gpu_diagnosis.fusion_finding(trouble, remedy, os.environ.get("MXNET_USE_FUSION"))
 
 
 def _gpu_computation(count: int) -> Finding:

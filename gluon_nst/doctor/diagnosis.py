@@ -5,18 +5,15 @@ Pure functions; `gluon_nst.doctor` gathers the facts.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from gluon_nst.machine import usable_cores
+from gluon_nst.mxnet_builds import CPU_LINE, GPU_LINE, clash, clash_remedy, cuda_wheel
 
 __all__ = [
-    "CPU_LINE",
-    "GPU_LINE",
     "Finding",
     "cpu_finding",
-    "cuda_wheel",
     "dask_finding",
     "distribution_findings",
     "memory_finding",
@@ -27,8 +24,6 @@ __all__ = [
     "threads_finding",
 ]
 
-CPU_LINE = "pip install 'gluon-nst[cpu]'"
-GPU_LINE = "pip install 'gluon-nst[cu112]'"
 # A 512x512 image: 3.1 KB per pixel and 0.5 GB for the process, as the stylizer reckons.
 _LITTLE_MEMORY = 1.3e9
 # Dask's workers, and uploads, keep their files there; a large photograph takes some hundred megabytes.
@@ -100,14 +95,16 @@ def distribution_findings(installed: Mapping[str, str], importable: bool) -> tup
     """
     names = sorted(installed)
     if len(names) > 1:
-        text = f"{' and '.join(names)} are installed and overwrite each other's files"
-        remedy = f"pip uninstall {' '.join(names)}; then {_line_for(names)}"
-        return (Finding("MXNet", "problem", text, remedy),)
+        return (Finding("MXNet", "problem", clash(names), clash_remedy(names)),)
     if not names and importable:
         return (Finding("MXNet", "note", "a build of its own, which no Python package claims"),)
     if not names:
         return (Finding("MXNet", "problem", "not installed", f"{CPU_LINE}, or with a GPU: {GPU_LINE}"),)
-    return (Finding("MXNet", "ok", f"{names[0]} {installed[names[0]]} is installed"),)
+    text, line = f"{names[0]} {installed[names[0]]}", f"{names[0]}=={installed[names[0]]}"
+    if not importable:  # another build's removal takes the files of both with it
+        remedy = f"pip install --force-reinstall --no-deps {line}"
+        return (Finding("MXNet", "problem", f"{text} is installed, but its files are gone", remedy),)
+    return (Finding("MXNet", "ok", f"{text} is installed"),)
 
 
 def mxnet_finding(version: str, failure: str, installed: Mapping[str, str]) -> Finding:
@@ -196,15 +193,6 @@ def scratch_finding(folder: str, free: int | None) -> Finding:
     if free < _LITTLE_SCRATCH:
         return Finding("temporary files", "note", text, remedy)
     return Finding("temporary files", "ok", text)
-
-
-def cuda_wheel(installed: Collection[str]) -> str:
-    """Return the name of the MXNet wheel for GPUs; empty if there is none."""
-    return next((name for name in sorted(installed) if re.match(r"mxnet-cu\d", name)), "")
-
-
-def _line_for(names: Collection[str]) -> str:
-    return GPU_LINE if cuda_wheel(names) else CPU_LINE
 
 
 def _count(number: int, thing: str) -> str:

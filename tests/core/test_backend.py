@@ -50,7 +50,13 @@ def python(code: str, **environment: str | None) -> list[str]:
 
 # --- before MXNet is loaded ---
 
-WATCHED = ("OMP_NUM_THREADS", "OPENBLAS_CORETYPE", "MXNET_CUDNN_LIB_CHECKING", "MXNET_CUDNN_AUTOTUNE_DEFAULT")
+WATCHED = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_CORETYPE",
+    "MXNET_CUDNN_LIB_CHECKING",
+    "MXNET_CUDNN_AUTOTUNE_DEFAULT",
+    "MXNET_GPU_MEM_POOL_TYPE",
+)
 
 LOADING = f"""
 import os, sys
@@ -77,18 +83,18 @@ def has_avx2() -> bool:
 
 def test_what_is_not_set_is_set_before_mxnet_is_loaded():
     seen, aliases_as_before, still_there = python(LOADING, **dict.fromkeys(WATCHED))
-    threads, core, *cudnn = seen.split()
+    threads, core, *gpu = seen.split()
     assert int(threads) == usable_cores(cpu_cores(), cpu_quota())
     assert 1 <= int(threads) <= len(os.sched_getaffinity(0))
     assert core == ("Haswell" if has_avx2() else "absent")
-    assert cudnn == ["0", "0"]
+    assert gpu == ["0", "0", "Round"]
     # The names that numpy has dropped are lent to MXNet for its import alone.
     assert aliases_as_before == "True"
     assert "True" not in still_there
 
 
 def test_what_is_set_is_kept():
-    own = dict(zip(WATCHED, ("3", "Prescott", "1", "2"), strict=True))
+    own = dict(zip(WATCHED, ("3", "Prescott", "1", "2", "Naive"), strict=True))
     assert python(LOADING, **own)[0].split() == list(own.values())
 
 
