@@ -66,6 +66,8 @@ class Snapshot:
         Running sum of the iterates, (N, 3, H, W) float32; None where nothing is averaged.
     history
         Losses read so far at this scale.
+    sums
+        What the early stop keeps, see `gluon_nst.convergence.Convergence.sums`; None where nothing stops.
     """
 
     step: int
@@ -73,6 +75,7 @@ class Snapshot:
     moments: Moments | None
     average: NDArray[np.float32] | None
     history: History
+    sums: NDArray[np.float32] | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -168,6 +171,8 @@ def _arrays(checkpoint: Checkpoint) -> dict[str, NDArray[Any]]:
         arrays |= {"mean": moments.mean, "variance": moments.variance}
     if snapshot.average is not None:
         arrays["average"] = snapshot.average
+    if snapshot.sums is not None:
+        arrays["sums"] = snapshot.sums
     return arrays
 
 
@@ -177,7 +182,9 @@ def _checkpoint(arrays: dict[str, NDArray[Any]]) -> Checkpoint:
     moments = None
     if "mean" in arrays:
         moments = Moments(record["adam_step"], arrays["mean"], arrays["variance"])
-    snapshot = Snapshot(record["step"], arrays["image"], moments, arrays.get("average"), history)
+    snapshot = Snapshot(
+        record["step"], arrays["image"], moments, arrays.get("average"), history, arrays.get("sums")
+    )
     return Checkpoint(tuple(earlier), snapshot, record["seconds"], record["part"])
 
 

@@ -83,8 +83,16 @@ def make_chunks(
     _check_starts(recipe, starts, len(contents))
     recolored = _recolored(recipe, contents, styles, weights, scales[-1])
     chunk = Chunk(contents, recolored, styles, weights, starts, scales)
-    # A line search chooses one step length for all that it sees, so under L-BFGS each image runs alone.
-    return _one_by_one(chunk) if recipe.optimizer == "lbfgs" else [chunk]
+    return _one_by_one(chunk) if _one_at_a_time(recipe) else [chunk]
+
+
+def _one_at_a_time(recipe: Recipe) -> bool:
+    """Tell whether each image must run alone, so that its company changes nothing of it.
+
+    The line search of L-BFGS chooses one step length for all that it sees; an early stop comes when the slowest
+    image has converged.
+    """
+    return recipe.optimizer == "lbfgs" or recipe.stop_below > 0
 
 
 def _one_shape(contents: Sequence[Pixels]) -> tuple[int, int]:

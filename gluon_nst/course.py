@@ -62,6 +62,16 @@ class Course:
         """Go on to the next scale."""
         self._histories.append(history)
 
+    @property
+    def steps(self) -> int:
+        """Steps of the finished scales: the last of a scale is always read, but where L-BFGS ends by itself."""
+        return sum(history[-1][0] for history in self._histories if history)
+
+    @property
+    def stop_reason(self) -> str:
+        """Why the work ended: "converged" if a scale did not take all of its steps, else "steps"."""
+        return "steps" if self.steps == sum(scale.steps for scale in self._chunk.scales) else "converged"
+
     def losses(self, image: int) -> tuple[LossPoint, ...]:
         """Return what was read of one image, scale after scale."""
         return tuple(

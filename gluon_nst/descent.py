@@ -6,6 +6,9 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from gluon_nst.backend import nd, to_ndarray
 from gluon_nst.checkpoint import History, Moments, Snapshot
 from gluon_nst.generated_image import GeneratedImage
@@ -58,6 +61,8 @@ class Settings:
     decay_factor: float
     bounds: tuple[Any, Any] | None
     average: float
+    stop_below: float
+    stop_window: int
     lbfgs_round: int
     lbfgs_history: int
 
@@ -162,11 +167,13 @@ class Descent:
         # Corrected for the zeros that the average started from, as Adam corrects its moments.
         return self._average / (1 - self._settings.average**self.done)
 
-    def snapshot(self, history: History) -> Snapshot:
-        """Copy the descent to the host, with the losses that were read on the way."""
+    def snapshot(self, history: History, sums: NDArray[np.float32] | None) -> Snapshot:
+        """Copy the descent to the host, with the losses that were read on the way and the early stop's sums."""
         moments = None if self.state is None else self.state.moments()
         average = None if self._average is None else self._average.asnumpy()
-        return Snapshot(self.done, self._generated.image.data().asnumpy(), moments, average, list(history))
+        return Snapshot(
+            self.done, self._generated.image.data().asnumpy(), moments, average, list(history), sums
+        )
 
 
 def _running_average(image: Any, settings: Settings, resume: Snapshot | None) -> Any:

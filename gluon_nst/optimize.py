@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from gluon_nst.backend import to_ndarray
 from gluon_nst.checkpoint import Losses, Snapshot
+from gluon_nst.convergence import Convergence
 from gluon_nst.descent import (
     AdamState,
     Descent,
@@ -65,7 +66,7 @@ def optimize(
     observe: StepObserver | None = None,
     every: int = REPORT_EVERY,
 ) -> Outcome:
-    """Run all steps of one scale, or those that a snapshot of it leaves.
+    """Run all steps of one scale, or those until it has converged, or those that a snapshot of it leaves.
 
     Parameters
     ----------
@@ -100,7 +101,10 @@ def optimize(
         run_lbfgs(objective, generated, settings, readings, resume, tick)
         return Outcome(generated.image.data(), None, readings.history)
     descent = Descent(generated, settings, state, resume)
-    _run_first_order(objective, generated, descent, settings.steps, readings, tick)
+    convergence = Convergence(
+        settings.stop_below, settings.stop_window, start.context, None if resume is None else resume.sums
+    )
+    _run_first_order(objective, generated, descent, settings.steps, convergence, readings, tick)
     return Outcome(_finite_image(descent), descent.state, readings.history)
 
 
@@ -109,16 +113,19 @@ def _run_first_order(
     generated: GeneratedImage,
     descent: Descent,
     steps: int,
+    convergence: Convergence,
     readings: Readings,
     tick: StepTick | None,
 ) -> None:
     """Run Adam or normalised gradient descent."""
-    while descent.done < steps:
+    while descent.done < steps and not convergence.reached(descent.done):
         evaluation = objective(generated)
-        readings.take(descent.done + 1, evaluation)
+        step = descent.done + 1
+        convergence.take(step, evaluation.losses["total"])
+        readings.take(step, evaluation, last=convergence.reached(step))
         descent.step(evaluation.gradient)
         if tick is not None:
-            tick(descent.done, lambda: descent.snapshot(readings.history))
+            tick(descent.done, lambda: descent.snapshot(readings.history, convergence.sums()))
 
 
 def _finite_image(descent: Descent) -> Any:

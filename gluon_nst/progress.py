@@ -28,7 +28,8 @@ class Progress:
     step, steps
         Steps done at this scale, and how many there will be.
     fraction
-        Part of the whole work that is done, 0 to 1; a step counts as many times as the image has pixels.
+        Part of the whole work that is done, 0 to 1; a step counts as many times as the image has pixels. Steps
+        that an early stop spares count as done once their scale has ended.
     losses
         Term -> value, averaged over the images of the chunk, before the step's update.
     """

@@ -44,9 +44,9 @@ class Readings:
         self.history = list(history)
         self._generated, self._steps, self._every, self._observe = generated, steps, every, observe
 
-    def take(self, step: int, evaluation: Evaluation) -> None:
-        """Take note of the losses that step number `step` (from 1) began with."""
-        if step != 1 and step % self._every and step != self._steps:
+    def take(self, step: int, evaluation: Evaluation, *, last: bool = False) -> None:
+        """Take note of the losses that step number `step` (from 1) began with; `last` if none will follow."""
+        if step != 1 and step % self._every and step != self._steps and not last:
             return
         read = {term: value.asnumpy().astype(np.float64) for term, value in evaluation.losses.items()}
         # Not the losses alone: oneDNN's ReLU and max pooling make numbers of NaN again.

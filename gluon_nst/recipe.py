@@ -72,6 +72,8 @@ _RANGES: dict[str, tuple[float, float]] = {
     "scale_factor": (1.05, 16),
     "steps": (1, 1_000_000),
     "coarse_steps": (0, 1_000_000),
+    "stop_below": (0, 0.5),
+    "stop_window": (1, 1_000_000),
     "style_scale": (0.05, 20),
 }
 
@@ -120,6 +122,9 @@ class Recipe:
         stretched to; an empty shape keeps the aspect.
     scales, min_size, scale_factor, steps, coarse_steps, carry_moments
         The pyramid, see `gluon_nst.pyramid.pyramid`; whether Adam's moments move up with the image.
+    stop_below, stop_window
+        A scale ends early once the loss over `stop_window` steps is less than the fraction `stop_below` under
+        that of the window before; 0 takes all steps, and so does L-BFGS always.
     style_fit, style_scale
         "aspect": the style image's longer side is `style_scale` times the content's; "stretch": it takes
         the content's shape.
@@ -168,6 +173,8 @@ class Recipe:
     scale_factor: float
     steps: int
     coarse_steps: int
+    stop_below: float
+    stop_window: int
     carry_moments: bool
     style_fit: str
     style_scale: float

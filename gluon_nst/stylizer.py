@@ -46,7 +46,8 @@ class Stylized:
     losses
         Losses every few steps, scale after scale.
     steps, seconds, stop_reason
-        Steps over all scales; wall time of the chunk; why it ended ("steps": all were done).
+        Steps over all scales; wall time of the chunk; why it ended ("steps": all were done; "converged": the
+        recipe's early stop, or L-BFGS itself, ended a scale before).
     device, precision
         What was used.
     """
@@ -136,8 +137,8 @@ class Stylizer:
             Called after every so many steps.
         resume
             A checkpoint of the same call under the same recipe, to go on from: pictures and losses are those of
-            an uninterrupted call, on the CPU bit for bit. Under L-BFGS, which takes one image after the other,
-            it is of one of them; those before it are done again.
+            an uninterrupted call, on the CPU bit for bit. Under L-BFGS or an early stop, which take one image
+            after the other, it is of one of them; those before it are done again.
         tick
             Called after every step, without waiting for the device: it may run up to `every` steps ahead. It can
             take a checkpoint, and ends the work by raising `gluon_nst.errors.Interrupted`.
@@ -179,9 +180,9 @@ class Stylizer:
             image, state = outcome.image, outcome.state
             course.finish_scale(outcome.history)
         pictures = self._finish(image, chunk)
-        seconds, steps = course.seconds, sum(scale.steps for scale in chunk.scales)
+        steps, seconds, reason = course.steps, course.seconds, course.stop_reason
         return [
-            Stylized(picture, course.losses(n), steps, seconds, "steps", self.device, self.precision)
+            Stylized(picture, course.losses(n), steps, seconds, reason, self.device, self.precision)
             for n, picture in enumerate(pictures)
         ]
 

@@ -19,7 +19,7 @@ LEVELS = {
     1: "images storage listing inputs checkpoint chunk course batch loss_plot feature_sheet "
     "parameters.ndarray_file parameters.names parameters.record parameters.files parameters.torch_file",
     2: "backend parameters activations features gram losses generated_image preprocessing",
-    3: "descent readings lbfgs optimize objective starts targets memory",
+    3: "convergence descent readings lbfgs optimize objective starts targets memory",
     4: "stylizer result feature_grid",
     5: "api worker doctor bench batch.attendant batch.runner batch.dask_runner batch.local_cluster batch.drive "
     "batch.run batch.api",

@@ -72,8 +72,9 @@ def without(**changes) -> Checkpoint:
         without(moments=None, average=None, image=images(0).astype(np.float64) / 3),
         checkpoint(earlier=()),
         without(step=0, history=[]),
+        without(sums=np.array([[np.inf, np.inf], [3, 4], [0, 0.1]], np.float32)),
     ],
-    ids=["whole", "bare", "moments only", "float64", "first scale", "first step"],
+    ids=["whole", "bare", "moments only", "float64", "first scale", "first step", "early stop"],
 )
 def test_a_checkpoint_comes_back_as_it_went(given):
     assert_same(decode_checkpoint(encode_checkpoint(given, "this job"), "this job"), given)

@@ -29,6 +29,8 @@ ADAM = Settings(
     decay_factor=1.0,
     bounds=None,
     average=0.0,
+    stop_below=0.0,
+    stop_window=5,
     lbfgs_round=20,
     lbfgs_history=10,
 )

@@ -60,6 +60,8 @@ OTHER_VALUES = {
     "scale_factor": 1.5,
     "steps": 9,
     "coarse_steps": 9,
+    "stop_below": 0.25,
+    "stop_window": 9,
     "carry_moments": True,
     "style_fit": "aspect",
     "style_scale": 0.5,
