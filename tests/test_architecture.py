@@ -15,7 +15,7 @@ LEVELS = {
     "cuda_build cuda_libraries fusion mxnet_builds "
     "doctor.diagnosis doctor.gpu_diagnosis doctor.gpu_driver doctor.probe "
     "batch.settings batch.tally batch.roster batch.backlog batch.dispatch batch.feeding batch.limits "
-    "batch.orders batch.outcomes batch.standing bench.flops",
+    "batch.orders batch.outcomes batch.standing bench.flops bench.peak",
     1: "images storage listing inputs checkpoint chunk course batch loss_plot feature_sheet "
     "parameters.ndarray_file parameters.names parameters.record parameters.files parameters.torch_file",
     2: "backend parameters activations features gram losses generated_image preprocessing",

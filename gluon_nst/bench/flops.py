@@ -6,11 +6,27 @@ from gluon_nst.pyramid import Scale
 from gluon_nst.recipe import Recipe
 from gluon_nst.vgg_layers import channels, convolutions_up_to
 
-__all__ = ["convolution_macs", "gram_macs", "schedule_steps", "step_flops"]
+__all__ = [
+    "ROOFLINE_CHANNELS",
+    "ROOFLINE_DEPTH",
+    "ROOFLINE_FLOPS",
+    "ROOFLINE_SIDE",
+    "convolution_macs",
+    "gram_macs",
+    "schedule_steps",
+    "step_flops",
+]
 
 # Two operations to a multiply-add; each one runs forward and once more backward, to the input. The weights are
 # frozen, so their gradient, as much again, is none of the work.
 _FLOPS_PER_MAC = 4
+
+# The roofline is measured on what is the third block of VGG for a 256 px picture. So many layers of it that bringing
+# the first input into the library's own layout, and the last one back, weighs little.
+ROOFLINE_CHANNELS, ROOFLINE_SIDE, ROOFLINE_DEPTH = 256, 64, 4
+
+ROOFLINE_FLOPS = ROOFLINE_DEPTH * _FLOPS_PER_MAC * 9 * ROOFLINE_CHANNELS**2 * ROOFLINE_SIDE**2
+"""Operations of one run of the roofline's convolutions, forward and backward."""
 
 
 def step_flops(recipe: Recipe, height: int, width: int) -> int:

@@ -6,23 +6,22 @@ Meant to be called through `gluon_nst.doctor.probe`: peak memory and environment
 from __future__ import annotations
 
 import os
-import resource
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from gluon_nst import backend
+from gluon_nst.bench.peak import peak_memory
 from gluon_nst.bench.roofline import Roofline
 from gluon_nst.chunk import Pixels
 from gluon_nst.progress import Progress
 from gluon_nst.recipe import make_recipe
 from gluon_nst.stylizer import Stylizer
 
-__all__ = ["Watch", "measure", "peak_memory"]
+__all__ = ["Watch", "measure"]
 
 
 def measure(
@@ -96,19 +95,6 @@ class Watch:
             self.peak_memory = peak_memory()
             self._measure()
         self._began = time.perf_counter()
-
-
-def peak_memory() -> int:
-    """Return the most bytes that this process has had resident."""
-    try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-    except OSError:
-        lines = []
-    for line in lines:
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024
-    # Linux's figure would count the process that this one was started from too.
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def picture(height: int, width: int, number: int) -> Pixels:

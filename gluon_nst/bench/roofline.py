@@ -7,22 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from gluon_nst.backend import autograd, mx, nd, to_ndarray
+from gluon_nst.backend import autograd, nd, to_ndarray
+from gluon_nst.bench.flops import ROOFLINE_CHANNELS, ROOFLINE_DEPTH, ROOFLINE_FLOPS, ROOFLINE_SIDE
 
-__all__ = ["FLOPS", "Roofline"]
+__all__ = ["Roofline"]
 
-# The third block of VGG at a 256 px picture: 256 channels of 64x64.
-_CHANNELS, _SIDE = 256, 64
-_DEPTH = (
-    4  # so that bringing the first input into the library's own layout, and the last one back, weighs little
-)
-
-FLOPS = _DEPTH * 4 * 9 * _CHANNELS**2 * _SIDE**2
-"""Operations of one run: forward and backward to the input, two for each multiply-add."""
+# MXNet's name for it; the word "bfloat16" alone it does not know.
+_BFLOAT16 = np.dtype([("bfloat16", np.uint16)])
 
 
 class Roofline:
-    """A stack of 3x3 convolutions of 256 channels, forward and backward to its input.
+    """A stack of 3x3 convolutions, forward and backward to its input; see `gluon_nst.bench.flops`.
 
     Parameters
     ----------
@@ -35,12 +30,14 @@ class Roofline:
     def __init__(self, precision: str, context: Any) -> None:
         generator = np.random.default_rng(0)
         # Scaled to keep the numbers at about 1 from layer to layer (He et al. 2015).
-        kernel = generator.normal(0, (9 * _CHANNELS) ** -0.5, (_CHANNELS, _CHANNELS, 3, 3))
-        image = generator.normal(0, 1, (1, _CHANNELS, _SIDE, _SIDE))
+        kernel = generator.normal(
+            0, (9 * ROOFLINE_CHANNELS) ** -0.5, (ROOFLINE_CHANNELS, ROOFLINE_CHANNELS, 3, 3)
+        )
+        image = generator.normal(0, 1, (1, ROOFLINE_CHANNELS, ROOFLINE_SIDE, ROOFLINE_SIDE))
         self._kernel, self._image = (
             _cast(to_ndarray(array.astype(np.float32), ctx=context), precision) for array in (kernel, image)
         )
-        self._bias = _cast(nd.zeros(_CHANNELS, ctx=context), precision)
+        self._bias = _cast(nd.zeros(ROOFLINE_CHANNELS, ctx=context), precision)
         self._image.attach_grad()
 
     def measure(self) -> float:
@@ -49,18 +46,17 @@ class Roofline:
         began = time.perf_counter()
         self._run()
         nd.waitall()
-        return FLOPS / (time.perf_counter() - began)
+        return ROOFLINE_FLOPS / (time.perf_counter() - began)
 
     def _run(self) -> None:
         with autograd.record():
             maps = self._image
-            for _ in range(_DEPTH):
+            for _ in range(ROOFLINE_DEPTH):
                 maps = nd.Convolution(
-                    maps, self._kernel, self._bias, kernel=(3, 3), pad=(1, 1), num_filter=_CHANNELS
+                    maps, self._kernel, self._bias, kernel=(3, 3), pad=(1, 1), num_filter=ROOFLINE_CHANNELS
                 )
         maps.backward(maps)
 
 
 def _cast(array: Any, precision: str) -> Any:
-    # The words of `nd` know no "bfloat16"; this type of MXNet's own they take.
-    return nd.amp_cast(array, dtype=mx.contrib.amp.amp.bfloat16) if precision == "bfloat16" else array
+    return nd.amp_cast(array, dtype=_BFLOAT16) if precision == "bfloat16" else array

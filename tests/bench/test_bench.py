@@ -8,9 +8,10 @@ import pytest
 
 from gluon_nst.backend import mx
 from gluon_nst.bench import Case, Figures, bench, cases
-from gluon_nst.bench.flops import convolution_macs, gram_macs, schedule_steps, step_flops
-from gluon_nst.bench.measure import Watch, peak_memory, picture
-from gluon_nst.bench.roofline import FLOPS, Roofline
+from gluon_nst.bench.flops import ROOFLINE_FLOPS, convolution_macs, gram_macs, schedule_steps, step_flops
+from gluon_nst.bench.measure import Watch, picture
+from gluon_nst.bench.peak import peak_memory
+from gluon_nst.bench.roofline import Roofline
 from gluon_nst.cli import _run
 from gluon_nst.errors import ImageSizeError, UsageError
 from gluon_nst.progress import Progress
@@ -96,7 +97,7 @@ def test_pictures_differ_by_number_and_repeat():
 
 def test_the_roofline_computes_what_it_is_counted_as():
     roofline = Roofline("float32", mx.cpu())
-    assert FLOPS == 4 * 4 * 9 * 256 * 256 * 64 * 64
+    assert ROOFLINE_FLOPS == 4 * 4 * 9 * 256 * 256 * 64 * 64
     assert 1e9 < roofline.measure() < 1e14
     gradient = roofline._image.grad
     assert 0.01 < float(gradient.abs().mean().asscalar()) < 100
