@@ -15,6 +15,8 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
+import numpy
+
 from gluon_nst.cuda_build import loading_error, prepare_cuda
 from gluon_nst.errors import BackendError, DeviceError, OutOfMemoryError, UsageError, did_you_mean
 from gluon_nst.machine import cpu_cores, cpu_quota, instruction_sets, usable_cores
@@ -33,7 +35,7 @@ __all__ = [
     "version",
 ]
 
-PRECISIONS = ("auto", "float32")
+PRECISIONS = ("auto", "float32", "bfloat16")
 
 
 def _prepare_environment() -> None:
@@ -55,8 +57,6 @@ def _prepare_environment() -> None:
 @contextlib.contextmanager
 def _numpy_aliases() -> Iterator[None]:
     """Give numpy 1.24 and later the type names back that MXNet 1.9.1 looks up when it is imported."""
-    import numpy
-
     types_of = {kind.__name__: kind for kind in (bool, int, float, object, str, complex)}
     missing = [name for name in types_of if name not in numpy.__dict__]
     for name in missing:
@@ -123,6 +123,28 @@ autograd: Any = mx.autograd
 # Makes an NDArray of a dense numpy array. MXNet's own `nd.array` first looks for sparse ones through a name that
 # SciPy has deprecated and will remove.
 to_ndarray: Any = mx.ndarray.ndarray.array
+
+
+FLOAT_TYPES: dict[str, Any] = {
+    "float32": numpy.dtype("float32"),
+    "bfloat16": numpy.dtype([("bfloat16", numpy.uint16)]),  # MXNet's name for it
+}
+"""Precision -> type of an NDArray."""
+
+
+def is_float32(array: Any) -> bool:
+    """Return whether an NDArray is float32."""
+    return bool(array.dtype == FLOAT_TYPES["float32"])
+
+
+def as_float32(array: Any) -> Any:
+    """Return an NDArray as float32: itself, if it is."""
+    return array if is_float32(array) else nd.amp_cast(array, dtype="float32")
+
+
+def cast_like(array: Any, other: Any) -> Any:
+    """Return an NDArray in the type of another one: itself, if it is of that type."""
+    return array if array.dtype == other.dtype else nd.amp_cast(array, dtype=other.dtype)
 
 
 def version() -> str:
@@ -199,7 +221,7 @@ def precision(name: str) -> str:
         raise UsageError(
             f"there is no precision {name!r} here.{did_you_mean(name, PRECISIONS)} Precisions: {', '.join(PRECISIONS)}."
         )
-    return "float32"
+    return "float32" if name == "auto" else name
 
 
 @contextlib.contextmanager

@@ -13,12 +13,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gluon_nst.backend import autograd, gluon, to_ndarray
+from gluon_nst.backend import FLOAT_TYPES, autograd, gluon, nd, to_ndarray
 from gluon_nst.errors import ImageSizeError, ParametersError
 from gluon_nst.preprocessing import PixelUnits
 from gluon_nst.vgg_layers import MIN_SIDE, check_layer, convolutions_up_to
 
 __all__ = ["VGGFeatures"]
+
+# Input channels in bfloat16. With three, the first convolution has no kernel in oneDNN's blocked layout, and each
+# consumer of its output converts that anew: 5 conversions of the largest feature map per step.
+_CHANNELS = 16
 
 
 class VGGFeatures(gluon.HybridBlock):  # type: ignore[misc]
@@ -40,6 +44,9 @@ class VGGFeatures(gluon.HybridBlock):  # type: ignore[misc]
         Pixel units of the input.
     context
         MXNet context on which the network lives.
+    precision
+        "float32" or "bfloat16": of parameters and feature maps. The input is float32 always, and so is the
+        gradient that arrives there.
 
     Inputs:
         - **image**: (N, 3, H, W) float32 in `units`, each side at least 16.
@@ -65,6 +72,7 @@ class VGGFeatures(gluon.HybridBlock):  # type: ignore[misc]
         padding: str,
         units: PixelUnits,
         context: Any,
+        precision: str = "float32",
     ) -> None:
         super().__init__()
         wanted = tuple(dict.fromkeys(check_layer(network, layer) for layer in layers))
@@ -79,18 +87,25 @@ class VGGFeatures(gluon.HybridBlock):  # type: ignore[misc]
         _check_shapes(arrays, self.convolutions, network)
         for conv in self.convolutions:
             for part in ("weight", "bias"):
-                self._freeze(f"{conv}_{part}", _array(arrays, conv, part, network), context)
+                array = _array(arrays, conv, part, network)
+                if precision != "float32" and (conv, part) == ("conv1_1", "weight"):
+                    array = np.pad(array, ((0, 0), (0, _CHANNELS - array.shape[1]), (0, 0), (0, 0)))
+                self._freeze(f"{conv}_{part}", array, context, precision)
+        self._precision = precision
         scale, shift = units.to_network()
         self._freeze("input_scale", scale, context)
         self._freeze("input_shift", shift, context)
         # A new graph is built for every shape, so static shapes cost no generality.
         self.hybridize(static_alloc=True, static_shape=True)
 
-    def _freeze(self, name: str, array: NDArray[np.float32], context: Any) -> None:
+    def _freeze(
+        self, name: str, array: NDArray[np.float32], context: Any, precision: str = "float32"
+    ) -> None:
         """Register an array as a parameter that gets no gradient."""
-        parameter = self.params.get(name, shape=array.shape, grad_req="null", init="zeros")
+        kind = FLOAT_TYPES[precision]
+        parameter = self.params.get(name, shape=array.shape, dtype=kind, grad_req="null", init="zeros")
         parameter.initialize(ctx=context)
-        parameter.set_data(to_ndarray(array, ctx=context))
+        parameter.set_data(nd.amp_cast(to_ndarray(array, ctx=context), dtype=kind))
         setattr(self, name, parameter)
 
     def hybrid_forward(self, F: Any, image: Any, **parameters: Any) -> list[Any]:
@@ -98,6 +113,8 @@ class VGGFeatures(gluon.HybridBlock):  # type: ignore[misc]
         x = F.broadcast_add(F.broadcast_mul(image, parameters["input_scale"]), parameters["input_shift"])
         if self._padding == "replicate":
             x = F.pad(x, mode="edge", pad_width=(0, 0, 0, 0, 1, 1, 1, 1))
+        if self._precision != "float32":
+            x = F.amp_cast(_widened(F, x), dtype=FLOAT_TYPES[self._precision])
         features = {}
         for conv in self.convolutions:
             relu = conv.replace("conv", "relu")
@@ -136,6 +153,13 @@ class VGGFeatures(gluon.HybridBlock):  # type: ignore[misc]
         _check_size(image.shape)
         with autograd.train_mode():
             return dict(zip(self.names, self(image), strict=True))
+
+
+def _widened(F: Any, image: Any) -> Any:
+    """Return an image (N, 3, H, W) with channels of zeros after its own, 16 in all."""
+    zeros = F.zeros_like(image)
+    whole, rest = divmod(_CHANNELS - 3, 3)
+    return F.concat(image, *[zeros] * whole, F.slice_axis(zeros, axis=1, begin=0, end=rest), dim=1)
 
 
 def _array(

@@ -2,20 +2,20 @@
 
 oneDNN keeps feature maps in a blocked layout; a matrix product forces them back into NCHW, which costs more
 than the product. A 1x1 convolution does not: its weight gradient under the head gradient F, for input F, is
-the Gram matrix, and a 1x1 convolution of F with the weights D is D F. For the deeper, smaller maps the plain
-product is faster (measured for 64, 128, 256 and 512 channels: 27.8 against 65.7 ms, 16.7 / 40, 13.7 / 7.7,
-11.4 / 5.7).
+the Gram matrix, and a 1x1 convolution of F with the weights D is D F. In float32 the plain product is faster for
+the Gram matrix of the deeper, smaller maps (measured for 64, 128, 256 and 512 channels: 27.8 against 65.7 ms,
+16.7 / 40, 13.7 / 7.7, 11.4 / 5.7); in bfloat16 the convolution is, whose sums are float32 inside and rounded once.
 
 Two faults of oneDNN 2.4.4 are stepped around: a 1x1 convolution in inference mode divides by zero at some
 sizes (so every one here runs in train mode), and one over very small maps writes beyond its memory under
-bfloat16 (so small maps always take the product).
+bfloat16 (so small maps always take the product, in float32).
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from gluon_nst.backend import autograd, nd
+from gluon_nst.backend import as_float32, autograd, cast_like, is_float32, nd
 
 __all__ = ["gram_matrix", "gram_product"]
 
@@ -31,7 +31,7 @@ def gram_matrix(features: Any) -> Any:
     Parameters
     ----------
     features : NDArray
-        (N, C, h, w) float32.
+        (N, C, h, w), float32 or bfloat16.
 
     Returns
     -------
@@ -47,14 +47,14 @@ def gram_product(matrices: Any, features: Any) -> Any:
     Parameters
     ----------
     matrices : NDArray
-        D, (N, C, C).
+        D, (N, C, C) float32.
     features : NDArray
-        F, (N, C, h, w).
+        F, (N, C, h, w), float32 or bfloat16.
 
     Returns
     -------
     NDArray
-        (N, C, h, w).
+        (N, C, h, w), of the type of the features.
     """
     return _per_image(_product_of_one, features, matrices)
 
@@ -69,25 +69,30 @@ def _per_image(function: Any, features: Any, *others: Any) -> Any:
 
 def _gram_of_one(features: Any) -> Any:
     _, channels, height, width = features.shape
-    if channels >= _WIDEST_PRODUCT or height * width < _SMALLEST_MAP:
-        flat = features.reshape((channels, -1))
+    small = height * width < _SMALLEST_MAP
+    if small or (channels >= _WIDEST_PRODUCT and is_float32(features)):
+        flat = as_float32(features).reshape((channels, -1))
         return nd.FullyConnected(flat, flat, no_bias=True, num_hidden=channels, flatten=False).expand_dims(0)
     # The bias input is kept although it is zero: without one MXNet 1.9.1 reads past its list of requests.
     weight, bias = (
-        nd.zeros((channels, channels, 1, 1), ctx=features.context),
-        nd.zeros(channels, ctx=features.context),
+        cast_like(nd.zeros(shape, ctx=features.context), features)
+        for shape in ((channels, channels, 1, 1), channels)
     )
     weight.attach_grad()
     with autograd.record():
         output = nd.Convolution(features, weight, bias, kernel=(1, 1), num_filter=channels)
     output.backward(features)
-    return weight.grad.reshape((1, channels, channels))
+    return as_float32(weight.grad).reshape((1, channels, channels))
 
 
 def _product_of_one(features: Any, matrix: Any) -> Any:
     _, channels, height, width = features.shape
     if height * width < _SMALLEST_MAP:
-        return nd.dot(matrix[0], features.reshape((channels, -1))).reshape(features.shape)
+        product = nd.dot(matrix[0], as_float32(features).reshape((channels, -1)))
+        return cast_like(product.reshape(features.shape), features)
+    weight, bias = matrix.reshape((channels, channels, 1, 1)), nd.zeros(channels, ctx=features.context)
     with autograd.train_mode():
-        weight, bias = matrix.reshape((channels, channels, 1, 1)), nd.zeros(channels, ctx=features.context)
-        return nd.Convolution(features, weight, bias, kernel=(1, 1), num_filter=channels)
+        return nd.Convolution(
+            features, cast_like(weight, features), cast_like(bias, features),
+            kernel=(1, 1), num_filter=channels,
+        )  # fmt: skip

@@ -2,19 +2,24 @@
 
 Every loss is a function of the running numbers and a target that gives, per image, its value (N,) and its
 gradient with respect to those numbers. Autograd then differentiates the network alone, with these gradients
-as head gradients. A loss knows neither its weight nor its layer.
+as head gradients. A loss does not know its layer.
+
+Feature maps may be float32 or bfloat16; values, targets and all that is small are float32. A weight is put into
+what is small, a divisor or a Gram matrix, since a pass over a feature map costs more than it seems to.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from gluon_nst.backend import nd
+from gluon_nst.backend import as_float32, nd
 from gluon_nst.gram import gram_matrix, gram_product
 
 __all__ = [
+    "content_divisor",
     "content_loss",
     "gram_divisor",
+    "match_gram",
     "normalized_gram",
     "style_divisor",
     "style_loss",
@@ -24,33 +29,43 @@ __all__ = [
 _FLOOR = 1e-12  # keeps a relative loss finite on a target of zeros (a black image has such feature maps)
 
 
-def content_loss(features: Any, target: Any, kind: str) -> tuple[Any, Any]:
-    """Compare feature maps (Gatys, Ecker and Bethge 2016, equation 1, without its factor 1/2).
+def content_divisor(target: Any, kind: str) -> Any:
+    """Return what the sum of squared differences to a target (N, C, h, w) is divided by, (N,).
 
     Parameters
     ----------
-    features, target : NDArray
-        (N, C, h, w).
     kind
-        "sum" of squared differences; "mean" of them; or "relative": their mean over the mean square of the
-        target, which depends neither on the size of the map nor on the scale of the parameters.
-
-    Returns
-    -------
-    value, gradient : NDArray
-        (N,) and (N, C, h, w).
+        "sum": 1. "mean": the number of entries. "relative": the sum of squares of the target, so that the loss
+        depends neither on the size of the map nor on the scale of the parameters.
     """
-    difference = features - target
-    divisor = _content_divisor(target, kind)
-    value = _sum(difference * difference) / divisor
-    return value, nd.broadcast_mul(difference, _column(2 / divisor))
-
-
-def _content_divisor(target: Any, kind: str) -> Any:
     if kind == "relative":
         return _sum(target * target) + _FLOOR
     count = target.size // target.shape[0] if kind == "mean" else 1
     return nd.full(target.shape[0], count, ctx=target.context)
+
+
+def content_loss(features: Any, target: Any, divisor: Any, weight: float = 1.0) -> tuple[Any, Any]:
+    """Compare feature maps (Gatys, Ecker and Bethge 2016, equation 1, without its factor 1/2).
+
+    Parameters
+    ----------
+    features
+        (N, C, h, w).
+    target
+        (N, C, h, w) float32.
+    divisor
+        `content_divisor` of the target, (N,).
+    weight
+        What value and gradient are multiplied by.
+
+    Returns
+    -------
+    value, gradient : NDArray
+        (N,) and (N, C, h, w), float32.
+    """
+    difference = as_float32(features) - target
+    factor = weight / divisor
+    return _sum(difference * difference) * factor, nd.broadcast_mul(difference, _column(2 * factor))
 
 
 def gram_divisor(kind: str, channels: int, positions: int) -> float:
@@ -93,36 +108,67 @@ def style_divisor(kind: str, target: Any, positions: int, pixels: int) -> Any:
     return nd.full(1, number, ctx=target.context)
 
 
-def style_loss(features: Any, target: Any, kind: str, gram: str, pixels: int) -> tuple[Any, Any]:
+def match_gram(
+    gram: Any, target: Any, kind: str, divided: float, positions: int, pixels: int, weight: float = 1.0
+) -> tuple[Any, Any]:
     """Compare Gram matrices (Gatys, Ecker and Bethge 2016, equations 4 and 6).
 
-    With ``G = F F^T / g`` and ``L = sum((G - T)^2) / d``, the gradient is ``dL/dF = 4 / (d g) (G - T) F``.
+    With ``G = F F^T / g`` and ``L = w sum((G - T)^2) / d``, the gradient is ``dL/dF = D F`` where
+    ``D = 4 w / (d g) (G - T)``; so the feature maps are needed for G and for the product only.
+
+    Parameters
+    ----------
+    gram, target
+        G, (N, C, C), and T, (N, C, C) or (1, C, C) for one that serves all images; divided in the same way.
+    kind
+        See `style_divisor`.
+    divided
+        g, the `gram_divisor` of both.
+    positions, pixels
+        h*w of the layer; H*W of the image.
+    weight
+        w.
+
+    Returns
+    -------
+    value, matrix : NDArray
+        L, (N,), and D, (N, C, C).
+    """
+    # Divided before squared: raw Gram entries of large maps square beyond what float32 holds.
+    root = style_divisor(kind, target, positions, pixels).sqrt().reshape((-1, 1, 1))
+    scaled = nd.broadcast_div(nd.broadcast_sub(gram, target), root)
+    return weight * _sum(scaled * scaled), nd.broadcast_mul(scaled, 4 * weight / (root * divided))
+
+
+def style_loss(
+    features: Any, target: Any, kind: str, gram: str, pixels: int, weight: float = 1.0
+) -> tuple[Any, Any]:
+    """Compare the Gram matrices of feature maps with target ones; see `match_gram`.
 
     Parameters
     ----------
     features : NDArray
         (N, C, h, w).
     target : NDArray
-        Gram matrices divided in the same way, (N, C, C), or (1, C, C) for one that serves all images.
+        Gram matrices divided as `gram` says, (N, C, C), or (1, C, C) for one that serves all images.
     kind, gram
         See `style_divisor` and `gram_divisor`.
     pixels
         H*W of the image.
+    weight
+        What value and gradient are multiplied by.
 
     Returns
     -------
     value, gradient : NDArray
-        (N,) and (N, C, h, w).
+        (N,), float32, and (N, C, h, w), of the type of the features.
     """
     _, channels, height, width = features.shape
     positions = height * width
-    difference = nd.broadcast_sub(normalized_gram(features, gram), target)
-    divisor = style_divisor(kind, target, positions, pixels)
-    # Divided before squared: raw Gram entries of large maps square beyond what float32 holds.
-    root = divisor.sqrt()
-    scaled = nd.broadcast_div(difference, root.reshape((-1, 1, 1)))
-    factor = 4 / (root * gram_divisor(gram, channels, positions))
-    return _sum(scaled * scaled), gram_product(nd.broadcast_mul(scaled, factor.reshape((-1, 1, 1))), features)
+    divided = gram_divisor(gram, channels, positions)
+    found = normalized_gram(features, gram)
+    value, matrix = match_gram(found, target, kind, divided, positions, pixels, weight)
+    return value, gram_product(matrix, features)
 
 
 def total_variation(image: Any, kind: str) -> tuple[Any, Any]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gluon_nst.backend import autograd, nd
+from gluon_nst.backend import as_float32, autograd, cast_like, nd
 from gluon_nst.features import VGGFeatures
 from gluon_nst.generated_image import GeneratedImage
-from gluon_nst.losses import content_loss, normalized_gram, style_loss, total_variation
+from gluon_nst.losses import content_divisor, content_loss, normalized_gram, style_loss, total_variation
 from gluon_nst.optimize import Evaluation
 from gluon_nst.recipe import Recipe
 
@@ -16,10 +16,10 @@ __all__ = ["StyleTransferObjective", "content_targets", "style_targets"]
 
 
 def content_targets(network: VGGFeatures, recipe: Recipe, contents: Any) -> dict[str, Any]:
-    """Return layer -> feature maps of the content images, (N, C, h, w)."""
+    """Return layer -> feature maps of the content images, (N, C, h, w) float32."""
     features = network.extract(contents)
     # Copied: the network writes its next output over this one.
-    return {layer: features[layer].copy() for layer, weight in recipe.content_layers if weight}
+    return {layer: as_float32(features[layer]).copy() for layer, weight in recipe.content_layers if weight}
 
 
 def style_targets(network: VGGFeatures, recipe: Recipe, style: Any) -> dict[str, Any]:
@@ -52,6 +52,9 @@ class StyleTransferObjective:
     ) -> None:
         self._network, self._recipe = network, recipe
         self._contents, self._styles = contents, styles
+        self._divisors = {
+            layer: content_divisor(target, recipe.content_loss) for layer, target in contents.items()
+        }
 
     def __call__(self, generated: GeneratedImage) -> Evaluation:
         """Return the weighted terms, (N,) each, and the gradient of their sum, (N, 3, H, W)."""
@@ -70,11 +73,10 @@ class StyleTransferObjective:
         for layer, layer_weight in self._recipe.content_layers:
             weight = self._recipe.content_weight * layer_weight
             if weight:
-                value, gradient = content_loss(
-                    features[layer].detach(), self._contents[layer], self._recipe.content_loss
-                )
-                total = total + weight * value
-                _add(heads, layer, weight * gradient)
+                found, divisor = features[layer].detach(), self._divisors[layer]
+                value, gradient = content_loss(found, self._contents[layer], divisor, weight)
+                total = total + value
+                _add(heads, layer, cast_like(gradient, found))
         return total
 
     def _style(self, features: Mapping[str, Any], heads: dict[str, Any], image: Any) -> Any:
@@ -82,11 +84,10 @@ class StyleTransferObjective:
         for layer, layer_weight in recipe.style_layers:
             weight = recipe.style_weight * layer_weight
             if weight:
-                value, gradient = style_loss(
-                    features[layer].detach(), self._styles[layer], recipe.style_loss, recipe.gram, pixels
-                )
-                total = total + weight * value
-                _add(heads, layer, weight * gradient)
+                found, target = features[layer].detach(), self._styles[layer]
+                value, gradient = style_loss(found, target, recipe.style_loss, recipe.gram, pixels, weight)
+                total = total + value
+                _add(heads, layer, gradient)
         return total
 
     def _variation(self, image: Any, gradient: Any) -> tuple[Any, Any]:

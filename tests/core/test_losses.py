@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gluon_nst.backend import autograd, nd, to_ndarray
+from gluon_nst.backend import FLOAT_TYPES, as_float32, autograd, is_float32, nd, to_ndarray
 from gluon_nst.losses import (
+    content_divisor,
     content_loss,
     gram_divisor,
     normalized_gram,
@@ -111,7 +112,7 @@ def test_content_gradient(kind, shape):
         scale = (target**2).mean(axis=(1, 2, 3)) if kind == "relative" else nd.ones(len(x))
         return square.mean(axis=(1, 2, 3)) / scale
 
-    found = content_loss(to_ndarray(x), target, kind)
+    found = content(to_ndarray(x), target, kind)
     check(found, loss, lambda image: plain_content(image, t.astype(float), kind), x)
 
 
@@ -156,6 +157,35 @@ def test_total_variation_gradient(kind):
     check(found, loss, lambda image: plain_variation(image, kind), x)
 
 
+def content(features, target, kind):
+    return content_loss(features, target, content_divisor(target, kind))
+
+
+@pytest.mark.parametrize("weight", [0.25, 3.0])
+def test_a_weight_multiplies_value_and_gradient(weight):
+    x, t = to_ndarray(maps((2, 3, 20, 20))), to_ndarray(maps((2, 3, 20, 20), seed=1))
+    gram = normalized_gram(t, "hw")
+    pairs = [
+        (content_loss(x, t, content_divisor(t, "mean"), w), style_loss(x, gram, "relative", "hw", PIXELS, w))
+        for w in (1.0, weight)
+    ]
+    for plain, weighted in zip(*pairs, strict=True):
+        for one, other in zip(plain, weighted, strict=True):
+            assert relative(other.asnumpy(), weight * one.asnumpy()) < 1e-5
+
+
+@pytest.mark.parametrize("shape", [(1, 64, 20, 24), (2, 16, 7, 9)], ids=str)
+def test_losses_of_bfloat16_features_follow_float32(shape):
+    x, t = to_ndarray(maps(shape)), to_ndarray(maps(shape, seed=1))
+    low = nd.amp_cast(x, dtype=FLOAT_TYPES["bfloat16"])
+    gram = normalized_gram(t, "hw")
+    for loss in (lambda f: content(f, t, "relative"), lambda f: style_loss(f, gram, "mean", "hw", PIXELS)):
+        (value, gradient), (expected, slope_there) = loss(low), loss(x)
+        assert is_float32(value)
+        np.testing.assert_allclose(value.asnumpy(), expected.asnumpy(), rtol=2e-2)
+        assert relative(as_float32(gradient).asnumpy(), slope_there.asnumpy()) < 3e-2
+
+
 # --- values by theory ---
 
 
@@ -186,7 +216,7 @@ def test_content_of_a_known_difference():
     target = to_ndarray(maps((2, 3, 4, 5)))
     expected = {"sum": 4 * 60, "mean": 4}
     for kind, number in expected.items():
-        value, gradient = content_loss(target + 2, target, kind)
+        value, gradient = content(target + 2, target, kind)
         np.testing.assert_allclose(value.asnumpy(), number, rtol=1e-5)
         np.testing.assert_allclose(gradient.asnumpy(), 4 if kind == "sum" else 4 / 60, rtol=1e-5)
 
@@ -194,7 +224,7 @@ def test_content_of_a_known_difference():
 @pytest.mark.parametrize("kind", CONTENT)
 def test_content_at_its_target_is_zero(kind):
     target = to_ndarray(maps((2, 3, 4, 5)))
-    value, gradient = content_loss(target, target, kind)
+    value, gradient = content(target, target, kind)
     assert not value.asnumpy().any()
     assert not gradient.asnumpy().any()
 
@@ -210,8 +240,8 @@ def test_style_at_its_target_is_zero(kind, gram):
 
 def test_a_relative_loss_of_zeros_is_one():
     features = maps((2, 3, 20, 20))
-    content, _ = content_loss(nd.zeros(features.shape), to_ndarray(features), "relative")
-    np.testing.assert_allclose(content.asnumpy(), 1, rtol=1e-6)
+    alike, _ = content(nd.zeros(features.shape), to_ndarray(features), "relative")
+    np.testing.assert_allclose(alike.asnumpy(), 1, rtol=1e-6)
     for gram in GRAM:
         target = normalized_gram(to_ndarray(features), gram)
         style, gradient = style_loss(nd.zeros(features.shape), target, "relative", gram, PIXELS)
@@ -222,7 +252,7 @@ def test_a_relative_loss_of_zeros_is_one():
 def test_relative_losses_stay_finite_on_a_target_of_zeros():
     features, zeros = to_ndarray(maps((1, 3, 4, 4))), nd.zeros((1, 3, 4, 4))
     for value, gradient in (
-        content_loss(features, zeros, "relative"),
+        content(features, zeros, "relative"),
         style_loss(features, nd.zeros((1, 3, 3)), "relative", "hw", PIXELS),
     ):
         assert np.isfinite(value.asnumpy()).all()
@@ -294,9 +324,9 @@ def test_the_gradient_of_variation_moves_no_mean(kind):
 @pytest.mark.parametrize("kind", CONTENT)
 def test_content_of_three_equals_one_by_one(kind):
     x, t = to_ndarray(maps((3, 4, 5, 6))), to_ndarray(maps((3, 4, 5, 6), seed=1))
-    value, gradient = content_loss(x, t, kind)
+    value, gradient = content(x, t, kind)
     for n in range(3):
-        one_value, one_gradient = content_loss(x[n : n + 1], t[n : n + 1], kind)
+        one_value, one_gradient = content(x[n : n + 1], t[n : n + 1], kind)
         assert value[n].asscalar() == pytest.approx(one_value.asscalar(), rel=1e-6)
         np.testing.assert_allclose(gradient[n].asnumpy(), one_gradient[0].asnumpy(), rtol=1e-6)
 
@@ -335,8 +365,8 @@ def tiled(x: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("change", [lambda x: 7 * x, tiled], ids=["times seven", "tiled to double size"])
 def test_relative_content_does_not_depend_on_scale_or_size(change):
     x, t = maps((2, 4, 9, 10)), maps((2, 4, 9, 10), seed=1)
-    before, _ = content_loss(to_ndarray(x), to_ndarray(t), "relative")
-    after, _ = content_loss(to_ndarray(change(x)), to_ndarray(change(t)), "relative")
+    before, _ = content(to_ndarray(x), to_ndarray(t), "relative")
+    after, _ = content(to_ndarray(change(x)), to_ndarray(change(t)), "relative")
     np.testing.assert_allclose(after.asnumpy(), before.asnumpy(), rtol=1e-5)
 
 
@@ -362,6 +392,6 @@ def test_divided_gram_matrices_do_not_depend_on_size(gram):
 def test_only_the_relative_forms_are_free_of_scale():
     x, t = maps((1, 4, 9, 10)), maps((1, 4, 9, 10), seed=1)
     for kind, factor in (("sum", 49), ("mean", 49), ("relative", 1)):
-        before, _ = content_loss(to_ndarray(x), to_ndarray(t), kind)
-        after, _ = content_loss(to_ndarray(7 * x), to_ndarray(7 * t), kind)
+        before, _ = content(to_ndarray(x), to_ndarray(t), kind)
+        after, _ = content(to_ndarray(7 * x), to_ndarray(7 * t), kind)
         assert after.asscalar() / before.asscalar() == pytest.approx(factor, rel=1e-4)
