@@ -1,6 +1,7 @@
 """What the batch machinery costs: against a bare loop, in jobs per second, and in memory.
 
 python -m benchmarks.batch_speed overhead     gluon-nst batch against a bare loop over the same Stylizer, at 256 px
+python -m benchmarks.batch_speed apart        gluon-nst batch against one process of gluon-nst stylize per photograph
 python -m benchmarks.batch_speed rate         jobs per second with a stand-in engine that takes 2 ms, end to end
 python -m benchmarks.batch_speed memory       memory of scheduler and client, and of the plan, as jobs grow
 """
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
@@ -63,13 +65,14 @@ def overhead(count: int, steps: int, rounds: int) -> None:
         print(f"| {way} | {median(seconds):.2f} ({spread}) | {median(seconds) / base:.3f} |")
 
 
-def write_photographs(folder: Path, count: int) -> None:
-    """Write crops of the samples, as cameras do: JPEG, 12 megapixels would only slow the reading of both."""
+def write_photographs(folder: Path, count: int, shapes: Sequence[tuple[int, int]] = ()) -> None:
+    """Write the samples as JPEG of some shapes, or each of its own; 12 megapixels would only slow the reading."""
     folder.mkdir()
     photos = [Image.open(path).convert("RGB") for path in sorted((DATA / "photos").glob("*.jpg"))]
     for number in range(count):
         photo = photos[number % len(photos)]
-        photo.resize((1200 - 8 * number, 900)).save(folder / f"p{number:03}.jpg", quality=92)
+        shape = shapes[number % len(shapes)] if shapes else (1200 - 8 * number, 900)
+        photo.resize(shape).save(folder / f"p{number:03}.jpg", quality=92)
 
 
 def bare_loop(folder: Path, number: int, steps: int) -> float:
@@ -88,6 +91,47 @@ def batch(folder: Path, number: int, steps: int, workers: int) -> float:
     records = journal_of(out)
     first = min(record["finished_at"] - record["seconds"] for record in records)
     return max(record["finished_at"] for record in records) - first
+
+
+def apart(count: int, steps: int | None, rounds: int, size: int = 256) -> None:
+    """Time whole commands: one for all, and one for each photograph, one after the other."""
+    settings = ["--size", size, *(["--steps", steps] if steps else [])]
+    times: dict[str, list[float]] = {"one process per photograph": [], "gluon-nst batch": []}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_photographs(folder / "photos", count, shapes=[(1200, 900), (1200, 800)])
+        photos = sorted((folder / "photos").iterdir())
+        for number in range(rounds):
+            out = folder / f"apart-{number}"
+            out.mkdir()
+            one_by_one = [["stylize", photo, STYLE, "-o", out / photo.name, *settings] for photo in photos]
+            at_once = [
+                "batch",
+                folder / "photos",
+                "--style",
+                STYLE,
+                "-o",
+                folder / f"batch-{number}",
+                *settings,
+            ]
+            times["one process per photograph"].append(timed(one_by_one))
+            times["gluon-nst batch"].append(timed([at_once]))
+    base = median(times["one process per photograph"])
+    what = f"{steps} steps" if steps else "all steps of the recipe"
+    print(f"| {count} photographs at {size} px, {what} | seconds | photographs per hour | times as many |")
+    print("|---|---|---|---|")
+    for way, seconds in times.items():
+        typical = median(seconds)
+        print(f"| {way} | {typical:.1f} | {3600 * count / typical:.0f} | {base / typical:.2f} |")
+
+
+def timed(commands: list[list[object]]) -> float:
+    """Run commands of gluon-nst one after the other; return the seconds that they took."""
+    began = time.perf_counter()
+    for words in commands:
+        command = [sys.executable, "-m", "gluon_nst", *map(str, words)]
+        subprocess.run(command, capture_output=True, check=True)
+    return time.perf_counter() - began
 
 
 def rate(count: int) -> None:
@@ -150,17 +194,20 @@ def read_megabytes(pid: int, what: str) -> float:
     return int(next(line for line in lines if line.startswith(what)).split()[1]) / 1024
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=["overhead", "rate", "memory"])
+    parser.add_argument("what", choices=["overhead", "apart", "rate", "memory"])
     parser.add_argument("--jobs", type=int, nargs="+")
-    parser.add_argument("--steps", type=int, default=30)
-    parser.add_argument("--rounds", type=int, default=3)
-    given = parser.parse_args()
+    parser.add_argument("--steps", type=int, help="30 for overhead, the recipe's for apart")
+    parser.add_argument("--rounds", type=int, help="3 for overhead, 1 for apart")
+    parser.add_argument("--size", type=int, default=256, help="of apart")
+    given = parser.parse_args(words)
     if given.what == "overhead":
-        overhead((given.jobs or [12])[0], given.steps, given.rounds)
+        overhead((given.jobs or [12])[0], given.steps or 30, given.rounds or 3)
+    elif given.what == "apart":
+        apart((given.jobs or [100])[0], given.steps, given.rounds or 1, given.size)
     elif given.what == "rate":
         rate((given.jobs or [10_000])[0])
     else:

@@ -40,7 +40,7 @@ class Pair:
 
     def __init__(self, recipe: str, height: int, width: int) -> None:
         self.recipe: Recipe = load_recipe(recipe).replace(
-            shape=[height, width], scales=1, content_colors="own"
+            shape=[height, width], scales=1, content_colors="own", stop_below=0.0
         )
         self.content, self.style, self.start = (read(path, height, width) for path in (PHOTO, STYLE, OTHER))
 

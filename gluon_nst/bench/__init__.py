@@ -154,9 +154,9 @@ def _scales(recipe: Recipe, case: Case) -> tuple[Scale, ...]:
 
 def _figures(recipe: Recipe, case: Case, scales: tuple[Scale, ...], device: str) -> Figures:
     height, width = scales[-1].height, scales[-1].width
-    # The start makes no difference, but the one that is given would have to be given here.
+    # The start makes no difference, but the one that is given would have to be given here. All steps are to be done.
     start = "content" if recipe.init == "image" else recipe.init
-    plain = recipe.replace(shape=[height, width], scales=1, init=start)
+    plain = recipe.replace(shape=[height, width], scales=1, init=start, stop_below=0.0)
     reply = call_apart(
         "gluon_nst.bench.measure:measure", recipe_mapping(plain), height, width, asdict(case), device,
         timeout=_TIMEOUT,
