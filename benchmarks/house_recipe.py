@@ -1,110 +1,131 @@
-"""Judge settings of the default recipe by a network that no VGG19 recipe optimises.
+"""Judge settings of the default recipe by what it does not optimise (see `benchmarks.judge` for the figures).
 
-    python benchmarks/house_recipe.py CONTENT STYLE [-o DIR] -- "size=384 tv_weight=1" "size=384 pooling=average" ...
+    python -m benchmarks.house_recipe temple/night_lanterns cat/woodblock_waves \\
+        --settings "size=256 min_size=64" "size=256 scales=1 steps=1000" --at 100 200
 
-Each argument is one set of KEY=VALUE settings. For each, the picture is made, and a line of figures printed:
+Each PHOTO/STYLE names two of the sample pictures; each settings argument is one set of KEY=VALUE. For each pair and
+set, the picture is made and saved, and a row printed: the figures, then
 
-- S1, S2, S4: distance to the style, mean over five layers of VGG16 of the relative squared difference of Gram
-  matrices, seen at full size, at a half and at a quarter of it. Lower is closer.
-- C1, C2: distance to the content, relative squared difference of VGG16's relu4_3, at full and half size.
-- noise: mean |high-pass| (3x3) in grey levels; flat: the same where the content is flat.
-- seconds of the optimisation.
+- cost: steps counted in steps of the full size, which is what time goes with (steps x pixels);
+- loss: the last total loss that was read;
+- seconds of the optimisation, on a machine that may be doing other things.
+
+With --at, the picture that the run would have ended with after so many steps of its last scale is judged as well.
 """
 
+from __future__ import annotations
+
 import argparse
+import dataclasses
+import json
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
-from gluon_nst import backend, load_recipe
-from gluon_nst.features import VGGFeatures
-from gluon_nst.images.geometry import fit_longer_side, resize
+from benchmarks import judge
 from gluon_nst.images.read import read_image
-from gluon_nst.parameters import load_parameters
-from gluon_nst.preprocessing import PIXEL_UNITS, preprocess
-from gluon_nst.recipe_files import override
+from gluon_nst.preprocessing import PIXEL_UNITS, deprocess
+from gluon_nst.pyramid import pyramid, working_shape
+from gluon_nst.recipe_files import load_recipe, override
 from gluon_nst.stylizer import Stylizer
 
-STYLE_LAYERS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3", "relu5_3")
-CONTENT_LAYER = "relu4_3"
-FLAT = 3  # grey levels of local variation (9x9) below which a place of the content counts as flat
+DATA = Path(__file__).parent.parent / "data"
 
 
-class Judge:
-    """Measures pictures with torchvision's VGG16."""
+@dataclasses.dataclass
+class Made:
+    """A picture, and what it took."""
 
-    def __init__(self):
-        self.context = backend.context("cpu")
-        self.network = VGGFeatures(
-            load_parameters("bundled", "vgg16").arrays, STYLE_LAYERS, network="vgg16", pooling="max",
-            padding="replicate", units=PIXEL_UNITS["imagenet"], context=self.context,
-        )  # fmt: skip
+    pixels: object
+    settings: str
+    cost: float
+    loss: float
+    seconds: float
 
-    def features(self, picture):
-        maps = self.network.extract(preprocess([picture], PIXEL_UNITS["imagenet"], self.context))
-        return {layer: values.asnumpy()[0] for layer, values in maps.items()}
 
-    def style_distance(self, picture, style, divisor):
-        height, width = picture.shape[0] // divisor, picture.shape[1] // divisor
-        made = self.features(resize(picture, height, width))
-        wanted = self.features(resize(style, *fit_longer_side(*style.shape[:2], max(height, width))))
-        return np.mean([relative(gram(made[layer]), gram(wanted[layer])) for layer in STYLE_LAYERS])
+class Marks:
+    """A tick that keeps the pictures of some steps of the last scale."""
 
-    def content_distance(self, picture, content, divisor):
-        height, width = picture.shape[0] // divisor, picture.shape[1] // divisor
-        made, wanted = (
-            self.features(resize(each, height, width))[CONTENT_LAYER] for each in (picture, content)
+    def __init__(self, recipe, scales, steps):
+        self._recipe, self._scales, self._steps = recipe, scales, steps
+        self.kept = []
+
+    def __call__(self, fraction, take):
+        if self._steps:
+            checkpoint = take()
+            if len(checkpoint.earlier) == len(self._scales) - 1 and checkpoint.snapshot.step in self._steps:
+                self.kept.append((checkpoint.snapshot.step, self._picture(checkpoint.snapshot), checkpoint))
+
+    def _picture(self, snapshot):
+        image = snapshot.image
+        if snapshot.average is not None:
+            image = snapshot.average / (1 - self._recipe.average**snapshot.step)
+        return deprocess(image, PIXEL_UNITS[self._recipe.pixel_units])[0]
+
+
+def cost(scales, steps):
+    """Return the steps taken at each of the scales, counted in steps of the last."""
+    full = scales[-1].height * scales[-1].width
+    return sum(count * scale.height * scale.width / full for count, scale in zip(steps, scales, strict=False))
+
+
+def make(content, style, settings, precision, at):
+    """Yield the pictures of a run: those of the steps asked for, then the last."""
+    recipe = override(load_recipe(), settings.split())
+    scales = pyramid(recipe, *working_shape(recipe, *content.shape[:2]))
+    marks = Marks(recipe, scales, at)
+    result = Stylizer(recipe, precision=precision).stylize([content], [style], tick=marks)[0]
+    steps = {point.scale: point.step for point in result.losses}  # the last one of each scale
+    before = [count for scale, count in steps.items() if scale < len(scales)]
+    for step, pixels, checkpoint in marks.kept:
+        loss = float(checkpoint.snapshot.history[-1][1]["total"][0])
+        yield Made(
+            pixels, f"{settings}, step {step}", cost(scales, [*before, step]), loss, checkpoint.seconds
         )
-        return relative(made, wanted)
+    yield Made(result.pixels, settings, cost(scales, steps.values()), result.losses[-1].total, result.seconds)
 
 
-def gram(maps):
-    flat = maps.reshape(maps.shape[0], -1)
-    return flat @ flat.T / flat.shape[1]
-
-
-def relative(values, target):
-    return float(((values - target) ** 2).sum() / (target**2).sum())
-
-
-def box(plane, side):
-    """Mean over a square around each pixel."""
-    padded = np.pad(plane, side // 2, mode="reflect")
-    sums = np.cumsum(np.cumsum(np.pad(padded, ((1, 0), (1, 0))), 0), 1)
-    return (sums[side:, side:] - sums[:-side, side:] - sums[side:, :-side] + sums[:-side, :-side]) / side**2
-
-
-def fine_noise(picture, content):
-    grey = picture.astype(float).mean(axis=2)
-    plain = resize(content, *picture.shape[:2]).astype(float).mean(axis=2)
-    high_pass = np.abs(grey - box(grey, 3))
-    flat = box(np.abs(plain - box(plain, 9)), 9) < FLAT
-    return high_pass.mean(), high_pass[flat].mean() if flat.any() else float("nan")
+def judge_pair(pair, arguments):
+    """Print a row for each picture of a pair, and return them as plain values."""
+    photo, style = pair.split("/")
+    content, painting = (
+        read_image(DATA / folder / f"{name}.jpg").pixels
+        for folder, name in (("photos", photo), ("styles", style))
+    )
+    rows, judges = [], {}
+    for settings in arguments.settings:
+        for made in make(content, painting, settings, arguments.precision, arguments.at):
+            shape = made.pixels.shape[:2]
+            if shape not in judges:
+                judges[shape] = judge.Judge(content, painting, shape)
+            figures = judges[shape].figures(made.pixels)
+            name = f"{photo}-{style}-{len(rows) + 1:02d}.png"
+            Image.fromarray(made.pixels).save(arguments.output / name)
+            print(
+                judge.row(figures, f"{made.cost:.0f}", f"{made.loss:.4f}", f"{made.seconds:.0f}", f"`{made.settings}`"),
+                flush=True,
+            )  # fmt: skip
+            rows.append({**figures, **dataclasses.asdict(made), "pixels": name, "pair": pair})
+    return rows
 
 
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("content")
-    parser.add_argument("style")
+    parser.add_argument("pairs", nargs="+", metavar="PHOTO/STYLE")
+    parser.add_argument("--settings", nargs="+", required=True, metavar='"KEY=VALUE ..."')
+    parser.add_argument("--at", nargs="+", type=int, default=[], metavar="STEP")
+    parser.add_argument("--precision", default="float32")
     parser.add_argument("-o", "--output", type=Path, default=Path("out/house_recipe"))
-    parser.add_argument("settings", nargs="+", metavar='"KEY=VALUE ..."')
     arguments = parser.parse_args()
-    content, style = (read_image(path).pixels for path in (arguments.content, arguments.style))
     arguments.output.mkdir(parents=True, exist_ok=True)
-    judge = Judge()
-    print("|    S1 |    S2 |    S4 |    C1 |    C2 | noise |  flat | seconds | settings |")
-    print("|---|---|---|---|---|---|---|---|---|")
-    for number, settings in enumerate(arguments.settings, 1):
-        made = Stylizer(override(load_recipe(), settings.split())).stylize([content], [style])[0]
-        Image.fromarray(made.pixels).save(arguments.output / f"{number:02d}.png")
-        figures = [judge.style_distance(made.pixels, style, divisor) for divisor in (1, 2, 4)]
-        figures += [judge.content_distance(made.pixels, content, divisor) for divisor in (1, 2)]
-        figures += fine_noise(made.pixels, content)
-        row = " | ".join(f"{figure:5.2f}" for figure in figures)
-        print(f"| {row} | {made.seconds:7.0f} | `{settings}` |", flush=True)
+    rows = []
+    for pair in arguments.pairs:
+        print(f"\n{pair}, {arguments.precision}\n")
+        print(judge.heading("cost", "loss", "seconds", "settings"))
+        rows += judge_pair(pair, arguments)
+        (arguments.output / "figures.json").write_text(json.dumps(rows, indent=1))
 
 
 if __name__ == "__main__":
