@@ -95,7 +95,7 @@ def steps_table(rows: Sequence[dict[str, Any]]) -> str:
             ratio(found["chapter"]["seconds"], row) if "chapter" in found else "",
             ratio(min(rivals), row) if rivals else "",
         ]  # fmt: skip
-        share = f"{row['flops'] / roof['flops']:.0%}" if roof and name != "chapter" else ""
+        share = f"{row['flops'] / roof['flops']:.0%}" if roof and not name.startswith("chapter") else ""
         lines.append(
             f"| {name} | {row['seconds']:.3f} | {' | '.join(ratios)} | {row['flops'] / 1e9:.0f} | {share} "
             f"| {row['peak_memory'] / 1e6:.0f} |"

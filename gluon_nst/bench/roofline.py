@@ -7,13 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from gluon_nst.backend import autograd, nd, to_ndarray
+from gluon_nst.backend import FLOAT_TYPES, autograd, nd, to_ndarray
 from gluon_nst.bench.flops import ROOFLINE_CHANNELS, ROOFLINE_DEPTH, ROOFLINE_FLOPS, ROOFLINE_SIDE
 
 __all__ = ["Roofline"]
-
-# MXNet's name for it; the word "bfloat16" alone it does not know.
-_BFLOAT16 = np.dtype([("bfloat16", np.uint16)])
 
 
 class Roofline:
@@ -35,9 +32,10 @@ class Roofline:
         )
         image = generator.normal(0, 1, (1, ROOFLINE_CHANNELS, ROOFLINE_SIDE, ROOFLINE_SIDE))
         self._kernel, self._image = (
-            _cast(to_ndarray(array.astype(np.float32), ctx=context), precision) for array in (kernel, image)
+            nd.amp_cast(to_ndarray(array.astype(np.float32), ctx=context), dtype=FLOAT_TYPES[precision])
+            for array in (kernel, image)
         )
-        self._bias = _cast(nd.zeros(ROOFLINE_CHANNELS, ctx=context), precision)
+        self._bias = nd.amp_cast(nd.zeros(ROOFLINE_CHANNELS, ctx=context), dtype=FLOAT_TYPES[precision])
         self._image.attach_grad()
 
     def measure(self) -> float:
@@ -56,7 +54,3 @@ class Roofline:
                     maps, self._kernel, self._bias, kernel=(3, 3), pad=(1, 1), num_filter=ROOFLINE_CHANNELS
                 )
         maps.backward(maps)
-
-
-def _cast(array: Any, precision: str) -> Any:
-    return nd.amp_cast(array, dtype=_BFLOAT16) if precision == "bfloat16" else array
