@@ -17,10 +17,9 @@ from typing import Any
 
 import numpy
 
-from gluon_nst.cuda_build import loading_error, prepare_cuda
+from gluon_nst.cuda_build import loading_error, missing_error, prepare_cuda
 from gluon_nst.errors import BackendError, DeviceError, OutOfMemoryError, UsageError, did_you_mean
 from gluon_nst.machine import cpu_cores, cpu_quota, instruction_sets, usable_cores
-from gluon_nst.mxnet_builds import CPU_LINE, GPU_LINE
 
 __all__ = [
     "context",
@@ -107,9 +106,7 @@ def _import_mxnet() -> Any:
             raise BackendError(
                 f"MXNet needs the module {error.name!r}, which is missing: pip install {error.name}"
             ) from error
-        raise BackendError(
-            f"MXNet is not installed. On a machine without a GPU: {CPU_LINE}; with one: {GPU_LINE}."
-        ) from error
+        raise missing_error() from error
     except OSError as error:
         raise loading_error(error) from error
     return mxnet

@@ -1,4 +1,4 @@
-"""Before a build of MXNet for GPUs is imported: what it needs; after it failed: what its loader's words mean."""
+"""Before MXNet is imported: what a build for GPUs needs; after it failed: what is missing and how to get it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,17 @@ import os
 from gluon_nst.cuda_libraries import library_remedy, load_libraries, missing_libraries, soname_in
 from gluon_nst.errors import BackendError
 from gluon_nst.fusion import fusion_trouble
-from gluon_nst.mxnet_builds import CPU_LINE, clash, clash_remedy, cuda_wheel, installed_builds
+from gluon_nst.mxnet_builds import (
+    CPU_LINE,
+    GPU_LINE,
+    clash,
+    clash_remedy,
+    cuda_wheel,
+    installed_builds,
+    reinstall_line,
+)
 
-__all__ = ["loading_error", "prepare_cuda"]
+__all__ = ["loading_error", "missing_error", "prepare_cuda"]
 
 _DRIVER = "libcuda.so.1"
 
@@ -36,6 +44,15 @@ def loading_error(error: OSError) -> BackendError:
     remedy = _remedy(soname_in(str(error)), cuda_wheel(installed_builds()))
     told = f"MXNet cannot load a library: {error}.{remedy}"
     return BackendError(f"{told} `gluon-nst doctor` tells what is missing and how to get it.")
+
+
+def missing_error() -> BackendError:
+    """Return the error that says how to get an MXNet, where there is none to import."""
+    builds = installed_builds()
+    if not builds:
+        line = f"On a machine without a GPU: {CPU_LINE}; with one: {GPU_LINE}."
+        return BackendError(f"MXNet is not installed. {line}")
+    return BackendError(f"The files of {', '.join(sorted(builds))} are gone: {reinstall_line(builds)}")
 
 
 def _remedy(soname: str, wheel: str) -> str:

@@ -5,10 +5,19 @@ from __future__ import annotations
 import importlib.util
 import re
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
-__all__ = ["CPU_LINE", "GPU_LINE", "clash", "clash_remedy", "cuda_wheel", "importable", "installed_builds"]
+__all__ = [
+    "CPU_LINE",
+    "GPU_LINE",
+    "clash",
+    "clash_remedy",
+    "cuda_wheel",
+    "importable",
+    "installed_builds",
+    "reinstall_line",
+]
 
 CPU_LINE = "pip install 'gluon-nst[cpu]'"
 GPU_LINE = "pip install 'gluon-nst[cu112]'"
@@ -53,6 +62,12 @@ def clash_remedy(names: Collection[str]) -> str:
     """Return the lines that leave one build of several: that for GPUs, which was asked for besides."""
     line = GPU_LINE if cuda_wheel(names) else CPU_LINE
     return f"pip uninstall {' '.join(sorted(names))}; then {line}"
+
+
+def reinstall_line(builds: Mapping[str, str]) -> str:
+    """Return the line that brings the files of builds (name -> version) back, which pip takes for installed."""
+    pins = " ".join(f"{name}=={version}" for name, version in sorted(builds.items()))
+    return f"pip install --force-reinstall --no-deps {pins}"
 
 
 def _module_folder() -> Path | None:

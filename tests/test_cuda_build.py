@@ -63,7 +63,7 @@ def install(site: Path, *names: str) -> None:
         (site / f"{name}-1.9.1.dist-info").mkdir()
 
 
-def python(site: Path, code: str, *, driver: bool = True) -> str:
+def python(site: Path, code: str, *options: str, driver: bool = True) -> str:
     """Run code beside the packages in `site`; the loader knows of the driver only."""
     environment = {
         name: value
@@ -74,7 +74,12 @@ def python(site: Path, code: str, *, driver: bool = True) -> str:
     if driver:
         environment["LD_LIBRARY_PATH"] = str(site.parent / "driver")
     done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, *options, "-c", code],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
@@ -138,12 +143,12 @@ def test_a_build_elsewhere_on_the_path_is_not_this_one(site: Path, tmp_path: Pat
 def test_a_build_whose_files_went_with_another_one_is_still_known(site: Path) -> None:
     install(site, "mxnet_cu112")
     (site / "mxnet" / "__init__.py").unlink()
-    code = "from gluon_nst.mxnet_builds import *; print(importable(), installed_builds())"
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(site), str(ROOT)])}
-    done = subprocess.run(  # -S: without this Python's own mxnet
-        [sys.executable, "-S", "-c", code], env=environment, capture_output=True, text=True, check=True
-    )
-    assert done.stdout.strip() == "False {'mxnet-cu112': '1.9.1'}"
+    code = """from gluon_nst.cuda_build import missing_error
+from gluon_nst.mxnet_builds import importable
+print(importable(), missing_error())"""
+    told = python(site, code, "-S")  # -S: without this Python's own mxnet
+    line = "pip install --force-reinstall --no-deps mxnet-cu112==1.9.1"
+    assert told == f"False The files of mxnet-cu112 are gone: {line}"
 
 
 # --- looking

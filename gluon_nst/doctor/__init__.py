@@ -21,7 +21,7 @@ from gluon_nst.doctor.diagnosis import Finding
 from gluon_nst.doctor.gpu_driver import Driver, Gpu, driver_from
 from gluon_nst.doctor.probe import Reply, call_apart
 from gluon_nst.errors import GluonNSTError
-from gluon_nst.mxnet_builds import cuda_wheel, importable, installed_builds
+from gluon_nst.mxnet_builds import clash, cuda_wheel, importable, installed_builds
 from gluon_nst.vgg_layers import NETWORKS
 
 __all__ = ["Finding", "as_mapping", "examine", "usable"]
@@ -43,7 +43,8 @@ def examine(networks: Sequence[str] = NETWORKS) -> tuple[Finding, ...]:
         In the order in which they are best read. It takes a few seconds; nothing is changed, and no error
         is raised for what is found.
     """
-    installed, there = installed_builds(), importable()
+    installed = installed_builds()
+    there = importable() and not clash(installed)
     reply = call_apart("gluon_nst.doctor.mxnet_check:check_mxnet") if there else Reply({})
     mxnet = reply.answer or {}
     return (

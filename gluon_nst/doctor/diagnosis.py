@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from gluon_nst.machine import usable_cores
-from gluon_nst.mxnet_builds import CPU_LINE, GPU_LINE, clash, clash_remedy, cuda_wheel
+from gluon_nst.mxnet_builds import CPU_LINE, GPU_LINE, clash, clash_remedy, cuda_wheel, reinstall_line
 
 __all__ = [
     "Finding",
@@ -100,10 +100,10 @@ def distribution_findings(installed: Mapping[str, str], importable: bool) -> tup
         return (Finding("MXNet", "note", "a build of its own, which no Python package claims"),)
     if not names:
         return (Finding("MXNet", "problem", "not installed", f"{CPU_LINE}, or with a GPU: {GPU_LINE}"),)
-    text, line = f"{names[0]} {installed[names[0]]}", f"{names[0]}=={installed[names[0]]}"
+    text = f"{names[0]} {installed[names[0]]}"
     if not importable:  # another build's removal takes the files of both with it
-        remedy = f"pip install --force-reinstall --no-deps {line}"
-        return (Finding("MXNet", "problem", f"{text} is installed, but its files are gone", remedy),)
+        text = f"{text} is installed, but its files are gone"
+        return (Finding("MXNet", "problem", text, reinstall_line(installed)),)
     return (Finding("MXNet", "ok", f"{text} is installed"),)
 
 
@@ -131,8 +131,7 @@ def _mxnet_remedy(failure: str, installed: Mapping[str, str]) -> str:
         return "unset DNNL_MAX_CPU_ISA and OPENBLAS_CORETYPE"
     if "cannot load a library" in failure and cuda_wheel(installed):
         return "see what GPU and CUDA libraries say below"
-    names = " ".join(f"{name}=={version}" for name, version in sorted(installed.items()))
-    return f"pip install --force-reinstall --no-deps {names}" if len(installed) == 1 else ""
+    return reinstall_line(installed) if len(installed) == 1 else ""
 
 
 def cpu_finding(
