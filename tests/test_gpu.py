@@ -12,14 +12,12 @@ import pytest
 
 from gluon_nst.backend import autograd, gpu_count, mx, nd, release_memory, to_ndarray
 from gluon_nst.doctor import examine
+from gluon_nst.doctor.gpu_diagnosis import wheel_has_code
 from gluon_nst.doctor.gpu_driver import Gpu, driver_from
 from gluon_nst.doctor.probe import call_apart
 from gluon_nst.mxnet_builds import cuda_wheel, installed_builds
 
 pytestmark = pytest.mark.gpu
-
-NEWEST_IN_THE_WHEEL = 8
-"""Major compute capability: Ampere and Ada."""
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +39,7 @@ def card(gpus: tuple[Gpu, ...]) -> Any:
 
 
 def refused(gpu: Gpu) -> bool:
-    return bool(cuda_wheel(installed_builds())) and gpu.capability[0] > NEWEST_IN_THE_WHEEL
+    return bool(cuda_wheel(installed_builds())) and not wheel_has_code(gpu)
 
 
 def test_the_libraries_load_and_mxnet_sees_what_the_driver_sees(gpus: tuple[Gpu, ...]) -> None:

@@ -65,10 +65,14 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return compile_library(tmp_path_factory.mktemp("driver") / "libcuda.so.1", DRIVER).parent
 
 
-def run(interpreter: Path, *arguments: str, driver: Path | None) -> str:
-    """Run a Python and return what it printed; the loader knows of the driver, if any, and of nothing else."""
+def run(interpreter: Path, *arguments: str, driver: Path | str | None, before: Path | None = None) -> str:
+    """Run a Python and return what it printed; the loader knows of the driver, if any, and of nothing else.
+
+    Packages in the folder `before`, if any, come before those installed.
+    """
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("LD_", "MXNET_"))}
-    environment = {**kept, "PYTHONPATH": str(ROOT)}
+    folders = [ROOT] if before is None else [before, ROOT]
+    environment = {**kept, "PYTHONPATH": os.pathsep.join(map(str, folders))}
     if driver is not None:
         environment["LD_LIBRARY_PATH"] = str(driver)
     done = subprocess.run(
@@ -138,6 +142,26 @@ def test_a_pair_is_stylized_on_the_cpu(interpreter: Path, driver: Path, tmp_path
     arguments = ["-m", "gluon_nst", "stylize", photo, style, "-o", out, "--size", "64", "--steps", "2"]
     run(interpreter, *map(str, arguments), driver=driver)
     assert out.stat().st_size > 1000
+
+
+OWN_BUILD = """
+import os
+from gluon_nst.mxnet_builds import installed_builds
+from gluon_nst.backend import gpu_count, mx, nd
+print(installed_builds(), mx.runtime.Features().is_enabled("CUDA"), os.environ.get("MXNET_USE_FUSION"))
+"""
+
+
+def test_a_build_of_its_own_with_the_systems_libraries_is_left_alone(
+    interpreter: Path, driver: Path, tmp_path: Path
+) -> None:
+    """Run as in NVIDIA's container: pip knows of no MXNet, and the loader has all libraries already."""
+    where = "import importlib.util; print(importlib.util.find_spec('mxnet').origin)"
+    package = Path(run(interpreter, "-c", where, driver=None)).parent
+    (tmp_path / "mxnet").symlink_to(package)
+    libraries = [driver, *sorted(package.parent.glob("nvidia/*/lib"))]
+    everything = os.pathsep.join(map(str, libraries))
+    assert run(interpreter, "-c", OWN_BUILD, driver=everything, before=tmp_path) == "{} True None"
 
 
 def test_the_doctor_sees_the_libraries_and_no_gpu(interpreter: Path, driver: Path) -> None:

@@ -107,8 +107,9 @@ def _gpu_findings(installed: Mapping[str, str], mxnet: Mapping[str, Any]) -> Ite
     yield from (gpu_diagnosis.chip_finding(gpu, installed, own_build) for gpu in gpus)
     if wheel:
         yield from _library_findings()
-    if wheel and gpus:
-        yield _fusion_finding(gpus)
+    able = [gpu for gpu in gpus if gpu_diagnosis.wheel_has_code(gpu)]
+    if wheel and able:
+        yield _fusion_finding(able)
     if gpus and mxnet.get("cuda"):
         yield _gpu_computation(mxnet["gpus"])
 

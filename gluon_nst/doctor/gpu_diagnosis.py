@@ -9,7 +9,7 @@ from gluon_nst.doctor.diagnosis import Finding
 from gluon_nst.doctor.gpu_driver import Driver, Gpu
 from gluon_nst.mxnet_builds import CPU_LINE, GPU_LINE, cuda_wheel
 
-__all__ = ["chip_finding", "driver_finding", "fusion_finding", "library_findings"]
+__all__ = ["chip_finding", "driver_finding", "fusion_finding", "library_findings", "wheel_has_code"]
 
 # The wheels mxnet-cu112 to cu117 1.9.1 hold machine code for sm_50, 60, 70, 80 and 86 (cuobjdump), which runs
 # on every chip of the same major version, and no PTX, from which a driver could make code for later ones.
@@ -67,7 +67,7 @@ def chip_finding(gpu: Gpu, installed: Collection[str], own_build: bool = False) 
     major, minor = gpu.capability
     chip = f"{gpu.name} (compute capability {major}.{minor}, {gpu.memory / 1e9:.0f} GB)"
     wheel = cuda_wheel(installed)
-    if major not in _WHEEL_MAJORS and not own_build:
+    if not wheel_has_code(gpu) and not own_build:
         remedy = _NO_WHEEL if major > _WHEEL_MAJORS[-1] else "--device cpu"
         text = f"{chip}: no MXNet wheel has code for it"
         return Finding("GPU", "problem" if wheel else "note", text, remedy)
@@ -75,6 +75,11 @@ def chip_finding(gpu: Gpu, installed: Collection[str], own_build: bool = False) 
         return Finding("GPU", "ok", chip)
     uninstall = f"pip uninstall {' '.join(sorted(installed))}; then " if installed else ""
     return Finding("GPU", "note", f"{chip} lies idle: no MXNet for GPUs is here", f"{uninstall}{GPU_LINE}")
+
+
+def wheel_has_code(gpu: Gpu) -> bool:
+    """Return whether the wheels of MXNet 1.9.1 for CUDA 11 have code that runs on a GPU."""
+    return gpu.capability[0] in _WHEEL_MAJORS
 
 
 def library_findings(missing: Mapping[str, str]) -> tuple[Finding, ...]:
