@@ -1,0 +1,198 @@
+"""The objective of images too large for the memory, evaluated tile by tile.
+
+Nothing is approximated. A first pass, forward only, adds up the Gram matrices of what the tiles own; their sum
+is that of the whole image, and compared with the target once. A second pass sends each tile's part of the
+gradient back to the pixels of its window, where the parts add up to the gradient of the whole image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from gluon_nst.backend import as_float32, autograd, cast_like, nd
+from gluon_nst.features import VGGFeatures
+from gluon_nst.generated_image import GeneratedImage
+from gluon_nst.gram import gram_matrix, gram_product
+from gluon_nst.losses import content_loss, gram_divisor, match_gram
+from gluon_nst.objective import StyleTransferObjective, content_targets
+from gluon_nst.optimize import Evaluation
+from gluon_nst.recipe import Recipe
+from gluon_nst.tiles import Box, Tile, Tiling, shift_of_step, stride
+
+__all__ = ["TiledObjective", "make_objective", "tiled_content_targets", "tiled_style_targets"]
+
+
+def make_objective(
+    network: VGGFeatures,
+    recipe: Recipe,
+    contents: Any,
+    styles: Mapping[str, Any],
+    tiling: Tiling | None,
+    done: int = 0,
+) -> StyleTransferObjective:
+    """Return the objective for content images (N, 3, H, W): tile by tile, unless `tiling` is None.
+
+    The other parameters are those of `TiledObjective`.
+    """
+    if tiling is None:
+        return StyleTransferObjective(network, recipe, content_targets(network, recipe, contents), styles)
+    targets = tiled_content_targets(network, recipe, contents, tiling)
+    return TiledObjective(network, recipe, targets, styles, tiling, done)
+
+
+def tiled_content_targets(
+    network: VGGFeatures, recipe: Recipe, contents: Any, tiling: Tiling
+) -> dict[str, Any]:
+    """Return what `gluon_nst.objective.content_targets` does, computed tile by tile."""
+    wanted = [layer for layer, weight in recipe.content_layers if weight]
+    targets: dict[str, Any] = {}
+    for tile in tiling.tiles() if wanted else ():
+        features = network.extract(_cut(contents, tile.window))
+        for layer in wanted:
+            owned = as_float32(_owned(features[layer], layer, tile))
+            if layer not in targets:
+                height, width = (side // stride(layer) for side in (tiling.height, tiling.width))
+                targets[layer] = nd.zeros((*owned.shape[:2], height, width), ctx=owned.context)
+            _put(targets[layer], tile.owned.at(stride(layer)), owned)
+    return targets
+
+
+def tiled_style_targets(network: VGGFeatures, recipe: Recipe, style: Any, tiling: Tiling) -> dict[str, Any]:
+    """Return what `gluon_nst.objective.style_targets` does, computed tile by tile."""
+    return _grams(network, recipe, style, tiling.tiles())
+
+
+class TiledObjective(StyleTransferObjective):
+    """Losses and gradient of images under a recipe, a tile at a time.
+
+    The borders between tiles move from step to step, by steps that hang on the recipe's seed alone, so that
+    not even rounding happens in the same place.
+
+    Parameters
+    ----------
+    network, recipe, contents, styles
+        As `StyleTransferObjective` takes them.
+    tiling
+        How to cut the images.
+    done
+        Steps that were done before: where the borders between tiles go on moving.
+    """
+
+    def __init__(
+        self,
+        network: VGGFeatures,
+        recipe: Recipe,
+        contents: Mapping[str, Any],
+        styles: Mapping[str, Any],
+        tiling: Tiling,
+        done: int = 0,
+    ) -> None:
+        super().__init__(network, recipe, contents, styles)
+        self._tiling, self._done = tiling, done
+
+    def __call__(self, generated: GeneratedImage) -> Evaluation:
+        """Return the weighted terms, (N,) each, and the gradient of their sum, (N, 3, H, W)."""
+        image = generated.image.data()
+        tiles = list(self._tiling.tiles(shift_of_step(self._recipe.seed, self._done)))
+        self._done += 1
+        losses = {name: nd.zeros(image.shape[0], ctx=image.context) for name in ("content", "style")}
+        matrices = self._compare(image, tiles, losses)
+        gradient = nd.zeros_like(image)
+        for tile in tiles if matrices or self._contents else ():
+            part = self._tile_gradient(_cut(image, tile.window), tile, matrices, losses)
+            _put(gradient, tile.window, _cut(gradient, tile.window) + part)
+        losses["tv"], gradient = self._variation(image, gradient)
+        losses["total"] = losses["content"] + losses["style"] + losses["tv"]
+        return Evaluation(losses, gradient)
+
+    def _compare(self, image: Any, tiles: Sequence[Tile], losses: dict[str, Any]) -> dict[str, Any]:
+        """Return layer -> D of `match_gram` for the whole image; add the style losses."""
+        recipe, tiling = self._recipe, self._tiling
+        matrices: dict[str, Any] = {}
+        found = _grams(self._network, recipe, image, tiles)
+        for layer, weight in recipe.style_layers:
+            if weight:
+                positions = _positions(tiling, layer)
+                divided = gram_divisor(recipe.gram, found[layer].shape[1], positions)
+                value, matrices[layer] = match_gram(
+                    found[layer], self._styles[layer], recipe.style_loss, divided, positions,
+                    tiling.height * tiling.width, recipe.style_weight * weight,
+                )  # fmt: skip
+                losses["style"] = losses["style"] + value
+        return matrices
+
+    def _tile_gradient(
+        self, window: Any, tile: Tile, matrices: Mapping[str, Any], losses: dict[str, Any]
+    ) -> Any:
+        """Return the gradient to the pixels of a window of all that its tile owns; add its content loss."""
+        window.attach_grad()
+        features = dict(zip(self._network.names, self._network.record(window), strict=True))
+        parts = {
+            layer: gram_product(matrix, _owned(features[layer], layer, tile))
+            for layer, matrix in matrices.items()
+        }
+        for layer, weight in self._recipe.content_layers:
+            if weight:
+                found, target = _owned(features[layer], layer, tile), self._contents[layer]
+                value, gradient = content_loss(
+                    found, _cut(target, tile.owned.at(stride(layer))), self._divisors[layer],
+                    self._recipe.content_weight * weight,
+                )  # fmt: skip
+                losses["content"] = losses["content"] + value
+                gradient = cast_like(gradient, found)
+                parts[layer] = parts[layer] + gradient if layer in parts else gradient
+        heads = [_spread(parts[layer], features[layer], layer, tile) for layer in parts]
+        autograd.backward([features[layer] for layer in parts], head_grads=heads)
+        return window.grad
+
+
+def _grams(
+    network: VGGFeatures, recipe: Recipe, image: Any, tiles: Sequence[Tile] | Iterator[Tile]
+) -> dict[str, Any]:
+    """Return layer -> normalized Gram matrices (N, C, C) of whole images."""
+    wanted = [layer for layer, weight in recipe.style_layers if weight]
+    grams: dict[str, Any] = {}
+    for tile in tiles if wanted else ():
+        features = network.extract(_cut(image, tile.window))
+        for layer in wanted:
+            gram = gram_matrix(_owned(features[layer], layer, tile))
+            grams[layer] = grams[layer] + gram if layer in grams else gram
+    height, width = image.shape[2:]
+    for layer in wanted:
+        positions = (height // stride(layer)) * (width // stride(layer))
+        grams[layer] = grams[layer] / gram_divisor(recipe.gram, grams[layer].shape[1], positions)
+    return grams
+
+
+def _positions(tiling: Tiling, layer: str) -> int:
+    return (tiling.height // stride(layer)) * (tiling.width // stride(layer))
+
+
+def _owned(features: Any, layer: str, tile: Tile) -> Any:
+    """Return the part of a window's feature map that its tile owns."""
+    return _cut(features.detach(), _place(layer, tile))
+
+
+def _place(layer: str, tile: Tile) -> Box:
+    """Return where in a window's feature map the part is that its tile owns."""
+    return tile.owned.within(tile.window).at(stride(layer))
+
+
+def _spread(part: Any, features: Any, layer: str, tile: Tile) -> Any:
+    """Return what is given for the owned part of a feature map, with zeros around it."""
+    if part.shape == features.shape:
+        return part
+    whole = cast_like(nd.zeros(features.shape, ctx=features.context), part)
+    _put(whole, _place(layer, tile), part)
+    return whole
+
+
+def _cut(array: Any, box: Box) -> Any:
+    """Return a copy of a part of images or maps (N, C, h, w)."""
+    begin, end = (None, None, box.top, box.left), (None, None, box.bottom, box.right)
+    return nd.slice(array, begin=begin, end=end)
+
+
+def _put(array: Any, box: Box, part: Any) -> None:
+    array[:, :, box.top : box.bottom, box.left : box.right] = part
