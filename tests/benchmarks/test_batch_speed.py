@@ -5,7 +5,7 @@ import pytest
 from benchmarks import batch_speed
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_apart_compares_photographs_per_hour(capsys):
     batch_speed.main(["apart", "--jobs", "2", "--steps", "1", "--size", "32"])
     heading, _, alone, batch = capsys.readouterr().out.splitlines()
