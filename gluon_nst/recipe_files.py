@@ -96,7 +96,8 @@ def tailor(
     size
         Longer side in pixels, or "original" for the content's own size; a fixed shape gives way to it.
     steps
-        Steps at the last scale; those at the coarser scales change in proportion.
+        Steps at the last scale; those at the coarser scales change in proportion, and for fewer steps so does the
+        number of iterates that are averaged.
     fields
         Any other field; None leaves it as it is.
 
@@ -109,8 +110,20 @@ def tailor(
     if size is not None:
         changes |= {"size": 0 if size == "original" else _pixels(size), "shape": []}
     if steps is not None:
-        changes |= {"steps": steps, "coarse_steps": round(recipe.coarse_steps * steps / recipe.steps)}
+        changes = _scheduled(recipe, steps) | changes
     return recipe.replace(**changes) if changes else recipe
+
+
+def _scheduled(recipe: Recipe, steps: int) -> dict[str, object]:
+    """Return the fields that a number of steps decides."""
+    share = steps / recipe.steps
+    # An average with the decay a spans about 1 / (1 - a) iterates; it must not reach back to the start of a scale.
+    shorter = max(0.0, round(1 - (1 - recipe.average) / share, 6)) if steps > 0 else 0.0
+    return {
+        "steps": steps,
+        "coarse_steps": round(recipe.coarse_steps * share),
+        "average": min(recipe.average, shorter),
+    }
 
 
 def _pixels(size: int | str) -> int:

@@ -31,7 +31,7 @@ __all__ = ["BatchRun", "RunOptions", "begin_run", "failures_allowed"]
 # Seconds after which a half-written file is nobody's any more; writing one takes seconds at most.
 _ABANDONED = 3600.0
 
-_ALONG = {"size": "shape", "steps": "coarse_steps"}
+_ALONG = {"size": ("shape",), "steps": ("coarse_steps", "average")}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -205,8 +205,9 @@ def _changes(base: Recipe, own: Recipe) -> dict[str, Any]:
     """Return the fields in which a job's own recipe differs from the batch's, and those that change with them."""
     before, after = recipe_mapping(base), recipe_mapping(own)
     changed = [name for name in after if after[name] != before[name] and name not in ("name", "description")]
-    # In a manifest, a size undoes a fixed shape and steps change the coarse ones, unless the row has its own.
-    along = [_ALONG[name] for name in changed if name in _ALONG]
+    # In a manifest, a size undoes a fixed shape and steps change the coarse ones and the average, unless the row has
+    # its own.
+    along = [name for each in changed for name in _ALONG.get(each, ())]
     return {name: after[name] for name in dict.fromkeys([*changed, *along])}
 
 

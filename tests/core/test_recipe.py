@@ -338,10 +338,24 @@ def test_a_wrong_setting_is_refused(setting, words):
 
 
 def test_tailoring_changes_what_was_given():
-    before = load_recipe("default", steps=60, coarse_steps=100)
+    before = load_recipe("default", steps=60, coarse_steps=100, average=0.95)
     after = tailor(before, size=300, steps=30, seed=3, padding=None)
-    assert after == before.replace(size=300, shape=[], steps=30, coarse_steps=50, seed=3)
-    assert tailor(before) == before
+    assert after == before.replace(size=300, shape=[], steps=30, coarse_steps=50, average=0.9, seed=3)
+    assert tailor(before) == tailor(before, steps=60) == before
+
+
+@pytest.mark.parametrize(
+    ("average", "steps", "expected"),
+    [(0.97, 120, 0.97), (0.97, 480, 0.97), (0.97, 30, 0.88), (0.97, 3, 0), (0.9, 60, 0.8), (0, 30, 0)],
+)
+def test_fewer_steps_average_fewer_iterates(average, steps, expected):
+    before = load_recipe("default", steps=120, average=average)
+    assert tailor(before, steps=steps).average == expected
+
+
+def test_what_goes_along_with_steps_can_be_set_with_them():
+    after = tailor(load_recipe("default"), steps=30, coarse_steps=7, average=0.5)
+    assert (after.steps, after.coarse_steps, after.average) == (30, 7, 0.5)
 
 
 def test_tailoring_the_size_frees_a_fixed_shape():
