@@ -57,7 +57,7 @@ def stylize(
     start
         Picture to start from, with `init="image"`.
     device, precision
-        "auto", "cpu", "gpu:0", ...; "auto" or "float32".
+        "auto", "cpu", "gpu:0", ...; "auto", "float32", "bfloat16" (CPU) or "tf32" (GPU).
     weights
         Parameters: "bundled", "zoo", or the path of a .params file.
     keep_gps
@@ -147,7 +147,10 @@ def _result(
         seconds=done.seconds,
         stop_reason=done.stop_reason,
         provenance=_provenance(stylizer, content, styles, blend, done),
-        notes=tuple(f"{each.name}: {note}" for each in (content, *styles) for note in each.picture.note),
+        notes=(
+            *stylizer.notes,
+            *(f"{each.name}: {note}" for each in (content, *styles) for note in each.picture.note),
+        ),
     )
 
 

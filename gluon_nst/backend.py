@@ -17,28 +17,33 @@ from typing import Any
 
 import numpy
 
+from gluon_nst.allocator import keep_large_blocks
+from gluon_nst.bfloat16 import allow_amx
 from gluon_nst.cuda_build import loading_error, missing_error, prepare_cuda
-from gluon_nst.errors import BackendError, DeviceError, OutOfMemoryError, UsageError, did_you_mean
+from gluon_nst.errors import BackendError, DeviceError, OutOfMemoryError, did_you_mean
 from gluon_nst.machine import cpu_cores, cpu_quota, instruction_sets, usable_cores
 
 __all__ = [
+    "FLOAT_TYPES",
+    "as_float32",
+    "cast_like",
     "context",
     "gluon",
     "gpu_count",
+    "is_float32",
     "mx",
     "nd",
-    "precision",
     "release_memory",
     "to_ndarray",
     "translate_errors",
     "version",
 ]
 
-PRECISIONS = ("auto", "float32", "bfloat16")
-
 
 def _prepare_environment() -> None:
     """Set what MXNet reads once, when it is loaded; values of the user's own are kept."""
+    keep_large_blocks()
+    allow_amx()
     # MXNet takes half of the cores when nothing is set (it reckons with hyper-threads): 1.7 to 2 times slower.
     os.environ.setdefault("OMP_NUM_THREADS", str(usable_cores(cpu_cores(), cpu_quota())))
     if "avx2" in instruction_sets():
@@ -204,21 +209,6 @@ def context(device: str) -> Any:
     """Return MXNet's context of a device."""
     kind, _, index = device_name(device).partition(":")
     return mx.gpu(int(index)) if kind == "gpu" else mx.cpu()
-
-
-def precision(name: str) -> str:
-    """Return the precision of the features that will be used for one asked for.
-
-    Raises
-    ------
-    UsageError
-        If it is not offered.
-    """
-    if name not in PRECISIONS:
-        raise UsageError(
-            f"there is no precision {name!r} here.{did_you_mean(name, PRECISIONS)} Precisions: {', '.join(PRECISIONS)}."
-        )
-    return "float32" if name == "auto" else name
 
 
 @contextlib.contextmanager

@@ -13,12 +13,23 @@ import platform
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["available_memory", "cpu_cores", "cpu_model", "cpu_quota", "instruction_sets", "usable_cores"]
+__all__ = [
+    "available_memory",
+    "cpu_cores",
+    "cpu_flags",
+    "cpu_model",
+    "cpu_quota",
+    "cpu_vendor",
+    "instruction_sets",
+    "usable_cores",
+]
 
 _ROOT = Path("/")
 
 # Flags of /proc/cpuinfo that decide how fast oneDNN's convolutions are -> what people call them.
-_INSTRUCTION_SETS = {"avx2": "avx2", "avx512f": "avx512", "amx_bf16": "amx_bf16"}
+_INSTRUCTION_SETS = {
+    "avx2": "avx2", "avx512f": "avx512", "avx512_bf16": "avx512_bf16", "amx_bf16": "amx_bf16",
+}  # fmt: skip
 
 
 def cpu_cores() -> int:
@@ -51,9 +62,19 @@ def cpu_model(root: Path = _ROOT) -> str:
     return _cpuinfo(root, "model name") or platform.machine() or "unknown processor"
 
 
+def cpu_vendor(root: Path = _ROOT) -> str:
+    """Return the word by which x86 processors name their maker ("AuthenticAMD"), empty for others."""
+    return _cpuinfo(root, "vendor_id")
+
+
+def cpu_flags(root: Path = _ROOT) -> frozenset[str]:
+    """Return what the processor can do, in Linux's words; empty where that is not known."""
+    return frozenset(_cpuinfo(root, "flags").split())
+
+
 def instruction_sets(root: Path = _ROOT) -> tuple[str, ...]:
-    """Return which of avx2, avx512 and amx_bf16 the processor offers, in that order."""
-    flags = set(_cpuinfo(root, "flags").split())
+    """Return which of avx2, avx512, avx512_bf16 and amx_bf16 the processor offers, in that order."""
+    flags = cpu_flags(root)
     return tuple(name for flag, name in _INSTRUCTION_SETS.items() if flag in flags)
 
 

@@ -25,6 +25,7 @@ from gluon_nst.memory import check_memory
 from gluon_nst.objective import StyleTransferObjective, content_targets
 from gluon_nst.optimize import Outcome, Settings, optimize
 from gluon_nst.parameters import Parameters, load_parameters
+from gluon_nst.precision import choose_precision
 from gluon_nst.preprocessing import PIXEL_UNITS, deprocess, preprocess
 from gluon_nst.progress import REPORT_EVERY, LossPoint, Observer, ignore_progress
 from gluon_nst.pyramid import Scale
@@ -73,7 +74,7 @@ class Stylizer:
     device
         "cpu", "gpu:K" or "auto".
     precision
-        "auto" or "float32": of the feature maps; everything else is float32 always.
+        Of the feature maps, see `gluon_nst.precision.choose_precision`; everything else is float32 always.
 
     Raises
     ------
@@ -91,7 +92,8 @@ class Stylizer:
     ) -> None:
         self.recipe = recipe
         self.device = backend.device_name(device)
-        self.precision = backend.precision(precision)
+        chosen = choose_precision(_wanted(precision, recipe), self.device)
+        self.precision, self.notes = chosen.name, (chosen.note,) * bool(chosen.note)
         self.parameters = load_parameters("bundled", recipe.network) if parameters is None else parameters
         self._context = backend.context(self.device)
         self._units = PIXEL_UNITS[recipe.pixel_units]
@@ -106,6 +108,7 @@ class Stylizer:
                 padding=recipe.padding,
                 units=self._units,
                 context=self._context,
+                precision="bfloat16" if self.precision == "bfloat16" else "float32",
             )
         self._style_targets = StyleTargets(self._network, recipe, self._context)
 
@@ -234,3 +237,8 @@ class Stylizer:
             original_colors(picture, resize(photograph, *picture.shape[:2]))
             for picture, photograph in zip(pictures, chunk.photographs, strict=True)
         ]
+
+
+def _wanted(precision: str, recipe: Recipe) -> str:
+    """Return float32 for "auto" under L-BFGS: rounded gradients mislead its line search."""
+    return "float32" if precision == "auto" and recipe.optimizer == "lbfgs" else precision

@@ -29,8 +29,8 @@ from gluon_nst.doctor.diagnosis import (
     threads_finding,
 )
 from gluon_nst.doctor.gpu_diagnosis import chip_finding, driver_finding, fusion_finding, library_findings
-from gluon_nst.doctor.gpu_driver import Driver, Gpu, describe_driver, driver_from, read_driver
-from gluon_nst.doctor.probe import call_apart
+from gluon_nst.gpu_driver import Driver, Gpu, describe_driver, driver_from, read_driver
+from gluon_nst.probe import call_apart
 
 ROOT = Path(__file__).resolve().parent.parent
 H200 = Gpu("NVIDIA H200", (9, 0), 150_000_000_000)

@@ -13,16 +13,16 @@ import pytest
 from gluon_nst.backend import autograd, gpu_count, mx, nd, release_memory, to_ndarray
 from gluon_nst.doctor import examine
 from gluon_nst.doctor.gpu_diagnosis import wheel_has_code
-from gluon_nst.doctor.gpu_driver import Gpu, driver_from
-from gluon_nst.doctor.probe import call_apart
+from gluon_nst.gpu_driver import Gpu, driver_from
 from gluon_nst.mxnet_builds import cuda_wheel, installed_builds
+from gluon_nst.probe import call_apart
 
 pytestmark = pytest.mark.gpu
 
 
 @pytest.fixture(scope="module")
 def gpus() -> tuple[Gpu, ...]:
-    description = call_apart("gluon_nst.doctor.gpu_driver:describe_driver").answer
+    description = call_apart("gluon_nst.gpu_driver:describe_driver").answer
     if not description or not description["gpus"]:
         pytest.skip("no NVIDIA GPU")
     if not mx.runtime.Features().is_enabled("CUDA"):

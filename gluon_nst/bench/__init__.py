@@ -16,8 +16,8 @@ from typing import Any
 from gluon_nst import machine
 from gluon_nst._version import __version__
 from gluon_nst.bench.flops import schedule_steps, step_flops
-from gluon_nst.doctor.probe import call_apart
 from gluon_nst.errors import UsageError
+from gluon_nst.probe import call_apart
 from gluon_nst.pyramid import Scale, pyramid, working_shape
 from gluon_nst.recipe import Recipe, recipe_mapping
 from gluon_nst.recipe_files import tailor

@@ -1,6 +1,6 @@
 """One case of `gluon-nst bench`, measured in the process that calls this; importing it loads MXNet.
 
-Meant to be called through `gluon_nst.doctor.probe`: peak memory and environment are those of a process.
+Meant to be called through `gluon_nst.probe`: peak memory and environment are those of a process.
 """
 
 from __future__ import annotations

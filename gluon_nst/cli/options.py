@@ -42,7 +42,7 @@ _recipe_options = option_group(
 
 engine_options = option_group(
     click.option("--device", default="auto", show_default=True, metavar="auto|cpu|gpu:K"),
-    click.option("--precision", default="auto", show_default=True, metavar="auto|float32"),
+    click.option("--precision", default="auto", show_default=True, metavar="auto|float32|bfloat16|tf32"),
     click.option(
         "--weights", default="bundled", show_default=True, metavar="bundled|zoo|FILE",
         help="Pretrained parameters; see `gluon-nst weights`.",

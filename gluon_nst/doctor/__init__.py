@@ -1,7 +1,7 @@
 """What this machine has, what will be used, what is missing and how to get it.
 
 The doctor must work where MXNet does not, so nothing here loads MXNet or talks to a GPU: both are done in
-processes of their own (`gluon_nst.doctor.probe`), whose death is a finding like any other.
+processes of their own (`gluon_nst.probe`), whose death is a finding like any other.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from gluon_nst import machine
 from gluon_nst._version import __version__
 from gluon_nst.doctor import diagnosis, gpu_diagnosis
 from gluon_nst.doctor.diagnosis import Finding
-from gluon_nst.doctor.gpu_driver import Driver, Gpu, driver_from
-from gluon_nst.doctor.probe import Reply, call_apart
 from gluon_nst.errors import GluonNSTError
+from gluon_nst.gpu_driver import Driver, Gpu, driver_from
 from gluon_nst.mxnet_builds import clash, cuda_wheel, importable, installed_builds
+from gluon_nst.probe import Reply, call_apart
 from gluon_nst.vgg_layers import NETWORKS
 
 __all__ = ["Finding", "as_mapping", "examine", "usable"]
@@ -98,7 +98,7 @@ def _cpu_findings(mxnet: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def _gpu_findings(installed: Mapping[str, str], mxnet: Mapping[str, Any]) -> Iterator[Finding]:
-    reply = call_apart("gluon_nst.doctor.gpu_driver:describe_driver")
+    reply = call_apart("gluon_nst.gpu_driver:describe_driver")
     driver = Driver((0, 0), (), reply.failure) if reply.failure else None
     driver = driver_from(reply.answer) if reply.answer else driver
     yield gpu_diagnosis.driver_finding(driver, installed)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 
 from gluon_nst.cuda_libraries import library_remedy
 from gluon_nst.doctor.diagnosis import Finding
-from gluon_nst.doctor.gpu_driver import Driver, Gpu
+from gluon_nst.gpu_driver import Driver, Gpu
 from gluon_nst.mxnet_builds import CPU_LINE, GPU_LINE, cuda_wheel
 
 __all__ = ["chip_finding", "driver_finding", "fusion_finding", "library_findings", "wheel_has_code"]

@@ -1,6 +1,6 @@
 """A first computation with MXNet, to see whether it works at all; importing this module loads MXNet.
 
-Meant to be called through `gluon_nst.doctor.probe`, since a build that does not fit the machine may kill its
+Meant to be called through `gluon_nst.probe`, since a build that does not fit the machine may kill its
 process.
 """
 
@@ -10,8 +10,9 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from gluon_nst.backend import autograd, context, gpu_count, mx, nd, precision, translate_errors, version
+from gluon_nst.backend import autograd, context, gpu_count, mx, nd, translate_errors, version
 from gluon_nst.errors import BackendError
+from gluon_nst.precision import choose_precision
 
 __all__ = ["check_mxnet", "compute_on"]
 
@@ -35,7 +36,7 @@ def check_mxnet() -> dict[str, Any]:
         "version": version(),
         "cuda": bool(mx.runtime.Features().is_enabled("CUDA")),
         "gpus": gpu_count(),
-        "precision": precision("auto"),
+        "precision": choose_precision("auto", "cpu").name,
         "threads": os.environ["OMP_NUM_THREADS"],
     }
 

@@ -16,7 +16,6 @@ from gluon_nst.errors import ParametersError
 from gluon_nst.inputs import Input, take_input
 from gluon_nst.jobs import Job
 from gluon_nst.recipe import Recipe
-from gluon_nst.worker.allocator import restore_allocator
 
 if TYPE_CHECKING:
     from gluon_nst.parameters import Parameters
@@ -34,7 +33,7 @@ _STYLES_KEPT = 4
 
 @functools.lru_cache(maxsize=1)
 def _thread() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(1, thread_name_prefix="gluon-nst-compute", initializer=restore_allocator)
+    return ThreadPoolExecutor(1, thread_name_prefix="gluon-nst-compute")
 
 
 def compute(work: Callable[[], Value]) -> tuple[Value, float]:

@@ -1,7 +1,7 @@
 """What NVIDIA's driver tells of the GPUs, through ``libcuda.so.1``, without MXNet or a CUDA toolkit.
 
 Calling `read_driver` initializes the driver in this process, which a broken installation may not survive;
-`gluon_nst.doctor.probe` can call it in a process of its own.
+`gluon_nst.probe` can call it in a process of its own.
 """
 
 from __future__ import annotations

@@ -1,0 +1,40 @@
+"""glibc's malloc, set for work that takes and gives back the same large arrays in every step.
+
+MXNet has no memory pool on the CPU: each array is a malloc and a free. By default glibc gets blocks above 32 MB
+from the system and gives them back at once, and what it takes from there must be cleared page by page. Measured on
+two cores at 512x384: 86,000 page faults a step before, none after; 8 % less time, 15 % more memory at the peak.
+
+Dask's nannies start workers with ``MALLOC_TRIM_THRESHOLD_=65536``, so that what pandas frees goes back to the
+system; that makes it worse, and is undone here too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+
+__all__ = ["keep_large_blocks"]
+
+# From glibc's malloc.h. One arena, since those of threads hold no block above 64 MB and would not share what is free.
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
+_NEVER_TRIM = 2**31 - 1
+_NEVER_MAP = 1 << 30
+
+
+def keep_large_blocks() -> bool:
+    """Let malloc keep what is freed for the next step; return whether it was done.
+
+    It is not done where ``MALLOC_MMAP_THRESHOLD_`` is set, which says that somebody has chosen; nor by other C
+    libraries than glibc.
+    """
+    if "MALLOC_MMAP_THRESHOLD_" in os.environ:
+        return False
+    with contextlib.suppress(OSError, AttributeError):  # another C library
+        mallopt = ctypes.CDLL(None).mallopt
+        return bool(
+            mallopt(_M_MMAP_THRESHOLD, _NEVER_MAP)
+            and mallopt(_M_TRIM_THRESHOLD, _NEVER_TRIM)
+            and mallopt(_M_ARENA_MAX, 1)
+        )
+    return False
