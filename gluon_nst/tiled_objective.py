@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from gluon_nst.backend import as_float32, autograd, cast_like, nd
+import numpy as np
+
+from gluon_nst.backend import as_float32, autograd, cast_like, nd, to_ndarray
 from gluon_nst.features import VGGFeatures
 from gluon_nst.generated_image import GeneratedImage
 from gluon_nst.gram import gram_matrix, gram_product
@@ -50,11 +52,12 @@ def tiled_content_targets(
     for tile in tiling.tiles() if wanted else ():
         features = network.extract(_cut(contents, tile.window))
         for layer in wanted:
-            owned = as_float32(_owned(features[layer], layer, tile))
+            found = as_float32(features[layer])
             if layer not in targets:
                 height, width = (side // stride(layer) for side in (tiling.height, tiling.width))
-                targets[layer] = nd.zeros((*owned.shape[:2], height, width), ctx=owned.context)
-            _put(targets[layer], tile.owned.at(stride(layer)), owned)
+                targets[layer] = nd.zeros((*found.shape[:2], height, width), ctx=found.context)
+            place = tile.owned.within(tile.window).at(stride(layer))
+            _put(targets[layer], tile.owned.at(stride(layer)), _cut(found, place))
     return targets
 
 
@@ -128,22 +131,21 @@ class TiledObjective(StyleTransferObjective):
         """Return the gradient to the pixels of a window of all that its tile owns; add its content loss."""
         window.attach_grad()
         features = dict(zip(self._network.names, self._network.record(window), strict=True))
-        parts = {
+        heads = {
             layer: gram_product(matrix, _owned(features[layer], layer, tile))
             for layer, matrix in matrices.items()
         }
         for layer, weight in self._recipe.content_layers:
             if weight:
-                found, target = _owned(features[layer], layer, tile), self._contents[layer]
+                found = _owned(features[layer], layer, tile)
+                target = _owned(_cut(self._contents[layer], tile.window.at(stride(layer))), layer, tile)
                 value, gradient = content_loss(
-                    found, _cut(target, tile.owned.at(stride(layer))), self._divisors[layer],
-                    self._recipe.content_weight * weight,
-                )  # fmt: skip
+                    found, target, self._divisors[layer], self._recipe.content_weight * weight
+                )
                 losses["content"] = losses["content"] + value
                 gradient = cast_like(gradient, found)
-                parts[layer] = parts[layer] + gradient if layer in parts else gradient
-        heads = [_spread(parts[layer], features[layer], layer, tile) for layer in parts]
-        autograd.backward([features[layer] for layer in parts], head_grads=heads)
+                heads[layer] = heads[layer] + gradient if layer in heads else gradient
+        autograd.backward([features[layer] for layer in heads], head_grads=list(heads.values()))
         return window.grad
 
 
@@ -170,22 +172,17 @@ def _positions(tiling: Tiling, layer: str) -> int:
 
 
 def _owned(features: Any, layer: str, tile: Tile) -> Any:
-    """Return the part of a window's feature map that its tile owns."""
-    return _cut(features.detach(), _place(layer, tile))
+    """Return a window's feature map with zeros wherever its tile does not own it.
 
-
-def _place(layer: str, tile: Tile) -> Box:
-    """Return where in a window's feature map the part is that its tile owns."""
-    return tile.owned.within(tile.window).at(stride(layer))
-
-
-def _spread(part: Any, features: Any, layer: str, tile: Tile) -> Any:
-    """Return what is given for the owned part of a feature map, with zeros around it."""
-    if part.shape == features.shape:
-        return part
-    whole = cast_like(nd.zeros(features.shape, ctx=features.context), part)
-    _put(whole, _place(layer, tile), part)
-    return whole
+    Zeros add nothing to a Gram matrix and pass no gradient on. Cut out instead, the map would have another shape
+    in every step, and MXNet keeps memory for each shape that it has met.
+    """
+    if tile.owned == tile.window:
+        return features.detach()
+    mask = np.zeros((1, 1, *features.shape[2:]), np.float32)
+    box = tile.owned.within(tile.window).at(stride(layer))
+    mask[:, :, box.top : box.bottom, box.left : box.right] = 1
+    return nd.broadcast_mul(features.detach(), cast_like(to_ndarray(mask, ctx=features.context), features))
 
 
 def _cut(array: Any, box: Box) -> Any:
