@@ -14,7 +14,7 @@ import contextlib
 import ctypes
 import os
 
-__all__ = ["keep_large_blocks"]
+__all__ = ["keep_large_blocks", "return_free_blocks"]
 
 # From glibc's malloc.h. One arena, since those of threads hold no block above 64 MB and would not share what is free.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
@@ -38,3 +38,9 @@ def keep_large_blocks() -> bool:
             and mallopt(_M_ARENA_MAX, 1)
         )
     return False
+
+
+def return_free_blocks() -> None:
+    """Give what is free back to the system, where glibc allows it: other sizes are wanted next."""
+    with contextlib.suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)

@@ -33,6 +33,7 @@ def stylize(
     device: str = "auto",
     precision: str = "auto",
     weights: str = "bundled",
+    max_memory: str = "",
     keep_gps: bool = False,
     observe: Observer = ignore_progress,
     every: int = REPORT_EVERY,
@@ -60,6 +61,8 @@ def stylize(
         "auto", "cpu", "gpu:0", ...; "auto", "float32", "bfloat16" (CPU) or "tf32" (GPU).
     weights
         Parameters: "bundled", "zoo", or the path of a .params file.
+    max_memory
+        What may be taken, as "6GB" or "80%" of what is free; larger pictures are worked on in tiles. Empty: 90 %.
     keep_gps
         Keep the content's place of capture in the result's EXIF.
     observe, every
@@ -88,7 +91,9 @@ def stylize(
     styles = list(style) if isinstance(style, (list, tuple)) else [style]
     inputs = [take_input(each, keep_gps=keep_gps) for each in (content, *styles)]
     begin = None if start is None else take_input(start)
-    stylizer = make_stylizer(chosen, device=device, precision=precision, weights=weights)
+    stylizer = make_stylizer(
+        chosen, device=device, precision=precision, weights=weights, max_memory=max_memory
+    )
     starts = None if begin is None else [begin]
     return stylize_inputs(
         stylizer, inputs[:1], inputs[1:], blend=blend, starts=starts, observe=observe, every=every
@@ -96,13 +101,19 @@ def stylize(
 
 
 def make_stylizer(
-    recipe: Recipe, *, device: str = "auto", precision: str = "auto", weights: str = "bundled"
+    recipe: Recipe,
+    *,
+    device: str = "auto",
+    precision: str = "auto",
+    weights: str = "bundled",
+    max_memory: str = "",
 ) -> Stylizer:
     """Return a Stylizer; this is where MXNet is loaded."""
     from gluon_nst.parameters import load_parameters
     from gluon_nst.stylizer import Stylizer
 
-    return Stylizer(recipe, load_parameters(weights, recipe.network), device=device, precision=precision)
+    parameters = load_parameters(weights, recipe.network)
+    return Stylizer(recipe, parameters, device=device, precision=precision, max_memory=max_memory)
 
 
 def stylize_inputs(

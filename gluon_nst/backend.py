@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy
 
-from gluon_nst.allocator import keep_large_blocks
+from gluon_nst.allocator import keep_large_blocks, return_free_blocks
 from gluon_nst.bfloat16 import allow_amx
 from gluon_nst.cuda_build import loading_error, missing_error, prepare_cuda
 from gluon_nst.errors import BackendError, DeviceError, OutOfMemoryError, did_you_mean
@@ -28,6 +28,7 @@ __all__ = [
     "as_float32",
     "cast_like",
     "context",
+    "free_gpu_memory",
     "gluon",
     "gpu_count",
     "is_float32",
@@ -163,7 +164,7 @@ def gpu_count() -> int:
 
 
 def release_memory(ctx: Any) -> None:
-    """Give back the memory that MXNet keeps of arrays that are gone; does nothing on a CPU.
+    """Give back the memory that MXNet, or malloc on a CPU, keeps of arrays that are gone.
 
     For the moment between two image sizes: what is kept serves the same sizes again, and other programs, and
     cuDNN's own workspace, cannot have it meanwhile.
@@ -173,9 +174,19 @@ def release_memory(ctx: Any) -> None:
     ctx
         A context, as `context` returns it.
     """
+    nd.waitall()
     if ctx.device_type == "gpu":
-        nd.waitall()
         ctx.empty_cache()
+    else:
+        return_free_blocks()
+
+
+def free_gpu_memory(device: str) -> int | None:
+    """Return the bytes of a GPU, "gpu:K", that are free; None if its driver does not tell."""
+    try:
+        return int(mx.context.gpu_memory_info(int(device.partition(":")[2] or 0))[0])
+    except mx.base.MXNetError:
+        return None
 
 
 def device_name(device: str) -> str:
@@ -222,6 +233,6 @@ def translate_errors() -> Iterator[None]:
         text = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
         if "alloc" in str(error).lower() or "out of memory" in str(error).lower():
             raise OutOfMemoryError(
-                f"the device has no memory left for this image ({text}). Use a smaller --size."
+                f"the device has no memory left for this image ({text}). Use a smaller --size or --max-memory."
             ) from error
         raise BackendError(f"MXNet failed: {text}") from error

@@ -21,6 +21,7 @@ __all__ = [
     "cpu_quota",
     "cpu_vendor",
     "instruction_sets",
+    "resident_memory",
     "usable_cores",
 ]
 
@@ -89,6 +90,12 @@ def available_memory(root: Path = _ROOT) -> int | None:
         *(_v1_memory(folder) for folder in _group_folders(root, "memory")),
     ]
     return min((free for free in candidates if free is not None), default=None)
+
+
+def resident_memory(root: Path = _ROOT) -> int:
+    """Return the bytes that this process holds in memory; 0 if that cannot be told."""
+    pages = _read(root / "proc" / "self" / "statm").split()
+    return int(pages[1]) * os.sysconf("SC_PAGE_SIZE") if len(pages) > 1 else 0
 
 
 def _cpuinfo(root: Path, key: str) -> str:

@@ -1,30 +1,72 @@
-"""How much memory a chunk will take, said before it starts."""
+"""Whether images fit into the memory, and into which tiles they are to be cut where they do not."""
 
 from __future__ import annotations
 
+from gluon_nst import backend
 from gluon_nst.errors import OutOfMemoryError
-from gluon_nst.machine import available_memory
-from gluon_nst.pyramid import Scale
+from gluon_nst.machine import available_memory, resident_memory
+from gluon_nst.memory_limit import MemoryLimit
+from gluon_nst.memory_model import predicted_bytes, used_layers
+from gluon_nst.recipe import Recipe
+from gluon_nst.tiles import Tiling, choose_tiling, margin, smallest_window
 
-__all__ = ["check_memory", "predicted_bytes"]
-
-# Resident memory in float32 on a CPU, hybridized, with head gradients: measured slope over the image's size,
-# 3.0 KB a pixel, and what the process takes besides.
-_BYTES_PER_PIXEL = 3100
-_BYTES_BESIDES = 5 * 10**8
+__all__ = ["Room", "device_room"]
 
 
-def predicted_bytes(scale: Scale, count: int) -> int:
-    """Return the host memory in bytes that `count` images of this scale take together."""
-    return count * scale.height * scale.width * _BYTES_PER_PIXEL + _BYTES_BESIDES
-
-
-def check_memory(scale: Scale, count: int, device: str) -> None:
-    """Raise OutOfMemoryError if the images cannot fit: the kernel would end the whole process instead."""
+def device_room(device: str) -> int | None:
+    """Return the bytes that a device has for this process, those that it holds already included; None if unknown."""
+    if device.startswith("gpu"):
+        return backend.free_gpu_memory(device)
     available = available_memory()
-    needed = predicted_bytes(scale, count)
-    if device == "cpu" and available is not None and needed > available:
-        raise OutOfMemoryError(
-            f"{count} image{'s' * (count > 1)} of {scale.width}x{scale.height} pixels would take about "
-            f"{needed / 1e9:.1f} GB, but {available / 1e9:.1f} GB are free. Use a smaller --size."
+    return None if available is None else available + resident_memory()
+
+
+class Room:
+    """The memory that a recipe has on a device.
+
+    Parameters
+    ----------
+    recipe, precision, device
+        What is run, and where; as `gluon_nst.stylizer.Stylizer` uses them.
+    limit
+        How much may be taken.
+    """
+
+    def __init__(self, recipe: Recipe, precision: str, device: str, limit: MemoryLimit) -> None:
+        self._recipe, self._precision, self._device, self._limit = recipe, precision, device, limit
+        self._margin = margin(recipe.network, used_layers(recipe))
+
+    def fits(self, height: int, width: int, count: int) -> bool:
+        """Tell whether images fit whole, as far as is known."""
+        limit = self._limit.of(device_room(self._device))
+        return limit is None or self._needed(height, width, count) <= limit
+
+    def tiling(self, height: int, width: int, count: int = 1) -> Tiling | None:
+        """Return how images are to be cut; None if they fit whole.
+
+        Raises
+        ------
+        OutOfMemoryError
+            If they would not fit in the smallest tiles either: on a CPU the kernel would end the process.
+        """
+        limit = self._limit.of(device_room(self._device))
+        if limit is None or self._needed(height, width, count) <= limit:
+            return None
+        tiling = choose_tiling(
+            height, width, self._margin, lambda *window: self._needed(height, width, count, window) <= limit
+        )
+        if tiling is None:
+            raise self._refusal(height, width, count, limit)
+        return tiling
+
+    def _needed(self, height: int, width: int, count: int, window: tuple[int, int] | None = None) -> int:
+        return predicted_bytes(self._recipe, self._precision, height, width, count, window)
+
+    def _refusal(self, height: int, width: int, count: int, limit: int) -> OutOfMemoryError:
+        window = smallest_window(height, width, self._margin)
+        needed = self._needed(height, width, count, window)
+        return OutOfMemoryError(
+            f"{count} image{'s' * (count > 1)} of {width}x{height} pixels would take about {needed / 1e9:.1f} GB, cut "
+            f"into the smallest tiles, but {limit / 1e9:.1f} GB may be taken. Use a smaller --size, or a larger "
+            "--max-memory if the device has more."
         )

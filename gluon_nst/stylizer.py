@@ -21,17 +21,18 @@ from gluon_nst.course import Course, check_fit
 from gluon_nst.features import VGGFeatures
 from gluon_nst.images.color import original_colors
 from gluon_nst.images.geometry import resize
-from gluon_nst.memory import check_memory
-from gluon_nst.objective import StyleTransferObjective, content_targets
+from gluon_nst.memory import Room
+from gluon_nst.memory_limit import parse_memory_limit
 from gluon_nst.optimize import Outcome, Settings, optimize
 from gluon_nst.parameters import Parameters, load_parameters
 from gluon_nst.precision import choose_precision
 from gluon_nst.preprocessing import PIXEL_UNITS, deprocess, preprocess
 from gluon_nst.progress import REPORT_EVERY, LossPoint, Observer, ignore_progress
-from gluon_nst.pyramid import Scale
+from gluon_nst.pyramid import Scale, working_shape
 from gluon_nst.recipe import Recipe
 from gluon_nst.starts import enlarge, noise
 from gluon_nst.targets import StyleTargets
+from gluon_nst.tiled_objective import make_objective
 
 __all__ = ["Stylized", "Stylizer"]
 
@@ -75,6 +76,9 @@ class Stylizer:
         "cpu", "gpu:K" or "auto".
     precision
         Of the feature maps, see `gluon_nst.precision.choose_precision`; everything else is float32 always.
+    max_memory
+        What may be taken, see `gluon_nst.memory_limit.parse_memory_limit`; images that need more are worked on in
+        tiles.
 
     Raises
     ------
@@ -89,6 +93,7 @@ class Stylizer:
         *,
         device: str = "auto",
         precision: str = "auto",
+        max_memory: str = "",
     ) -> None:
         self.recipe = recipe
         self.device = backend.device_name(device)
@@ -110,7 +115,8 @@ class Stylizer:
                 context=self._context,
                 precision="bfloat16" if self.precision == "bfloat16" else "float32",
             )
-        self._style_targets = StyleTargets(self._network, recipe, self._context)
+        self._room = Room(recipe, self.precision, self.device, parse_memory_limit(max_memory))
+        self._style_targets = StyleTargets(self._network, recipe, self._context, self._room.tiling)
 
     def stylize(
         self,
@@ -173,9 +179,14 @@ class Stylizer:
                 done += self._run(chunk, course, every)
         return done
 
+    def fits_whole(self, height: int, width: int, count: int) -> bool:
+        """Tell whether so many content pictures of a shape fit into the memory without being cut into tiles."""
+        return self._room.fits(*working_shape(self.recipe, height, width), count)
+
     def _run(self, chunk: Chunk, course: Course, every: int) -> list[Stylized]:
         """Take a chunk through the scales that it has before it."""
-        check_memory(chunk.scales[-1], len(chunk.contents), self.device)
+        last, count = chunk.scales[-1], len(chunk.contents)
+        self._room.tiling(last.height, last.width, count)  # raises now, not after the smaller scales
         image = state = None
         for scale in chunk.scales[course.index :]:
             image, state = self._enter_scale(chunk, course, image, state)
@@ -202,12 +213,14 @@ class Stylizer:
     def _one_scale(
         self, chunk: Chunk, scale: Scale, image: Any, state: Any, course: Course, every: int
     ) -> Outcome:
+        tiling = self._room.tiling(scale.height, scale.width, len(chunk.contents))
         style = self._style_targets.blended(chunk.styles, chunk.blend, scale)
-        content = content_targets(self._network, self.recipe, self._preprocess(chunk.contents, scale))
-        objective = StyleTransferObjective(self._network, self.recipe, content, style)
+        contents, snapshot = self._preprocess(chunk.contents, scale), course.snapshot()
+        done = 0 if snapshot is None else snapshot.step
+        objective = make_objective(self._network, self.recipe, contents, style, tiling, done)
         return optimize(
             objective, image, self._settings(scale),
-            state=state, resume=course.snapshot(), tick=course.tick, observe=course.observe, every=every,
+            state=state, resume=snapshot, tick=course.tick, observe=course.observe, every=every,
         )  # fmt: skip
 
     def _preprocess(self, pictures: Sequence[Pixels], scale: Scale) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,9 @@ from gluon_nst.objective import style_targets
 from gluon_nst.preprocessing import PIXEL_UNITS, preprocess
 from gluon_nst.pyramid import Scale
 from gluon_nst.recipe import Recipe
+from gluon_nst.striped_objective import viewer
+from gluon_nst.tiled_objective import tiled_style_targets
+from gluon_nst.tiles import Tiling
 from gluon_nst.vgg_layers import MIN_SIDE
 
 __all__ = ["StyleTargets"]
@@ -29,10 +32,23 @@ class StyleTargets:
 
     A folder of photographs shares its style pictures, and mostly its scales: then the network sees each style
     once per scale and not once per photograph.
+
+    Parameters
+    ----------
+    network, recipe, context
+        What sees them, under which recipe, and where.
+    tiling
+        How to cut a style picture of some height and width; None where it fits whole.
     """
 
-    def __init__(self, network: VGGFeatures, recipe: Recipe, context: Any) -> None:
-        self._network, self._recipe, self._context = network, recipe, context
+    def __init__(
+        self,
+        network: VGGFeatures,
+        recipe: Recipe,
+        context: Any,
+        tiling: Callable[[int, int], Tiling | None] = lambda height, width: None,
+    ) -> None:
+        self._network, self._recipe, self._context, self._tiling = network, recipe, context, tiling
         self._kept: OrderedDict[tuple[object, ...], dict[str, Any]] = OrderedDict()
 
     def blended(
@@ -53,11 +69,17 @@ class StyleTargets:
         key = (hashlib.sha256(style.tobytes()).digest(), style.shape, shape)
         if key not in self._kept:
             image = preprocess([resize(style, *shape)], PIXEL_UNITS[self._recipe.pixel_units], self._context)
-            self._kept[key] = style_targets(self._network, self._recipe, image)
+            self._kept[key] = self._compute(image)
             if len(self._kept) > _KEPT:
                 self._kept.popitem(last=False)
         self._kept.move_to_end(key)
         return self._kept[key]
+
+    def _compute(self, image: Any) -> dict[str, Any]:
+        tiling = self._tiling(*image.shape[2:])
+        if tiling is None:
+            return style_targets(viewer(self._network, image.shape), self._recipe, image)
+        return tiled_style_targets(self._network, self._recipe, image, tiling)
 
     def _shape(self, style: NDArray[np.uint8], scale: Scale) -> tuple[int, int]:
         if self._recipe.style_fit == "stretch":

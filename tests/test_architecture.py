@@ -11,15 +11,16 @@ import gluon_nst
 PACKAGE = Path(gluon_nst.__file__).parent
 
 LEVELS = {
-    0: "_version errors paths recipe recipe_files safer vgg_layers schedule pyramid tiles jobs progress machine "
+    0: "_version errors paths recipe recipe_files safer vgg_layers schedule pyramid jobs progress machine "
+    "tiles memory_limit memory_model "
     "cuda_build cuda_libraries fusion mxnet_builds allocator bfloat16 "
     "doctor.diagnosis doctor.gpu_diagnosis gpu_driver probe "
     "batch.settings batch.tally batch.roster batch.backlog batch.dispatch batch.feeding batch.limits "
     "batch.orders batch.outcomes batch.standing bench.flops bench.peak",
     1: "images storage listing inputs checkpoint chunk course batch loss_plot feature_sheet "
     "parameters.ndarray_file parameters.names parameters.record parameters.files parameters.torch_file",
-    2: "backend parameters activations features gram losses generated_image preprocessing",
-    3: "convergence descent readings lbfgs optimize objective tiled_objective starts targets memory "
+    2: "backend parameters activations segment features gram losses generated_image preprocessing",
+    3: "convergence descent readings lbfgs optimize objective striped_objective tiled_objective starts targets memory "
     "precision precision_check",
     4: "stylizer result feature_grid",
     5: "api worker doctor bench batch.attendant batch.runner batch.dask_runner batch.local_cluster batch.drive "

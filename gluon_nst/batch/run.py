@@ -49,7 +49,7 @@ class RunOptions:
         Seconds that one job may take; None: 20 times longer than foreseen, at least 10 minutes.
     grace
         Seconds that jobs in hand have once the batch is to stop.
-    together, keep_gps
+    together, keep_gps, max_memory
         See `gluon_nst.batch.settings.WorkSettings`.
     shard
         (K, N) if this is one of several parts that may run at the same time.
@@ -67,6 +67,7 @@ class RunOptions:
     wait_for_workers: float = Rules.wait_for_workers
     together: int = 1
     keep_gps: bool = False
+    max_memory: str = ""
     shard: tuple[int, int] | None = None
     state: str = ""
 
@@ -172,7 +173,7 @@ class BatchRun:
         options = self._options
         return WorkSettings(
             run=uuid.uuid4().hex, existing=options.existing, state=options.state or str(self.path.absolute()),
-            together=options.together, keep_gps=options.keep_gps,
+            together=options.together, keep_gps=options.keep_gps, max_memory=options.max_memory,
         )  # fmt: skip
 
     def _telling(self, observe: Callable[[BatchProgress], None]) -> Callable[[BatchProgress], None]:

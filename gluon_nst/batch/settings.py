@@ -30,6 +30,8 @@ class WorkSettings:
     together
         Jobs of one shape and style that go through the network in one pass, at most. 1 on a CPU, which is busy
         with one.
+    max_memory
+        What a worker may take, see `gluon_nst.memory_limit`; larger pictures are worked on in tiles.
     keep_gps
         Keep the place of capture in the pictures.
     """
@@ -40,3 +42,4 @@ class WorkSettings:
     checkpoint_seconds: float = 60.0
     together: int = 1
     keep_gps: bool = False
+    max_memory: str = ""

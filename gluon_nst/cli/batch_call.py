@@ -29,6 +29,7 @@ class BatchCall:
     device: str
     precision: str
     weights: str
+    max_memory: str
     blend: str | None
     name: str | None
     suffix: str
@@ -76,9 +77,17 @@ class BatchCall:
         """Return how it is to be run: the options of the same names."""
         from gluon_nst.batch.run import RunOptions
 
-        return RunOptions(
-            **{field.name: getattr(self, field.name) for field in dataclasses.fields(RunOptions)}
-        )
+        given = {field.name: getattr(self, field.name) for field in dataclasses.fields(RunOptions)}
+        return RunOptions(**{**given, "max_memory": self.memory_of_each()})
+
+    def memory_of_each(self) -> str:
+        """Return what each process may take: by default, workers of one machine share what may be taken."""
+        from gluon_nst.memory_limit import parse_memory_limit
+
+        limit = parse_memory_limit(self.max_memory)  # refused here, not by every job
+        if self.max_memory or self.scheduler or self.workers < 2:
+            return self.max_memory
+        return f"{100 * limit.share / self.workers:.1f}%"
 
     def run_directory(self) -> Path:
         """Return where the run is kept."""

@@ -105,15 +105,17 @@ def _memory(plan: Plan, call: BatchCall) -> int | None:
 
     That of each worker, where they are elsewhere.
     """
-    from gluon_nst.memory import predicted_bytes
-    from gluon_nst.pyramid import Scale
+    from gluon_nst.memory_limit import parse_memory_limit
+    from gluon_nst.memory_model import predicted_bytes
 
     shapes = (shape for group in plan.groups() if (shape := _output_shape(group)))
     largest = max(shapes, key=lambda shape: shape[0] * shape[1], default=None)
     if largest is None:
         return None
     height, width = largest
-    return _workers(plan, call) * predicted_bytes(Scale(height, width, 1, 1), call.together)
+    each = predicted_bytes(call.recipe, call.precision, height, width, call.together)
+    limit = parse_memory_limit(call.max_memory).size
+    return _workers(plan, call) * (min(each, limit) if limit else each)
 
 
 def _output_bytes(plan: Plan, call: BatchCall) -> int:

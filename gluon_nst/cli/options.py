@@ -47,6 +47,11 @@ engine_options = option_group(
         "--weights", default="bundled", show_default=True, metavar="bundled|zoo|FILE",
         help="Pretrained parameters; see `gluon-nst weights`.",
     ),
+    click.option(
+        "--max-memory", default="", metavar="SIZE|P%",
+        help="What a process may take, as 6GB or 80%; larger pictures are worked on in tiles.  [default: 90% of what "
+        "is free, shared by the workers of this machine]",
+    ),
 )  # fmt: skip
 
 json_option = click.option(

@@ -45,6 +45,7 @@ def stylize(
     device: str,
     precision: str,
     weights: str,
+    max_memory: str,
     preview_every: tuple[int, Path] | None,
     plot: str | None,
     keep_gps: bool,
@@ -75,7 +76,8 @@ def stylize(
     with progress_bar(hidden=quiet or as_json) as bar:
         result = api.stylize(
             content, list(styles), recipe=recipe, blend=_numbers(blend), start=init_image, device=device,
-            precision=precision, weights=weights, keep_gps=keep_gps, observe=together(bar, *observers), every=every,
+            precision=precision, weights=weights, max_memory=max_memory, keep_gps=keep_gps,
+            observe=together(bar, *observers), every=every,
         )  # fmt: skip
     result.save(output)
     if plot is not None:

@@ -46,22 +46,24 @@ def compute(work: Callable[[], Value]) -> tuple[Value, float]:
     return _thread().submit(timed).result()
 
 
-def warm_stylizer(job: Job) -> Stylizer:
+def warm_stylizer(job: Job, max_memory: str = "") -> Stylizer:
     """Return the Stylizer kept from the job before, or a new one if this job needs another.
 
     To be called within `compute`.
     """
-    key = (job.recipe, job.weights, job.parameters, job.device, job.precision)
+    key = (job.recipe, job.weights, job.parameters, job.device, job.precision, max_memory)
     if key not in _warm:
         _warm.clear()
         _warm[key] = make_stylizer(
             job.recipe, device=job.device, precision=job.precision, weights=job.weights,
-            parameters=job.parameters,
+            parameters=job.parameters, max_memory=max_memory,
         )  # fmt: skip
     return _warm[key]
 
 
-def make_stylizer(recipe: Recipe, *, device: str, precision: str, weights: str, parameters: str) -> Stylizer:
+def make_stylizer(
+    recipe: Recipe, *, device: str, precision: str, weights: str, parameters: str, max_memory: str = ""
+) -> Stylizer:
     """Return a new Stylizer; to be called within `compute`.
 
     The parameters are read once for all recipes of one network. That is most of the time it takes: of 0.2 s for
@@ -73,6 +75,8 @@ def make_stylizer(recipe: Recipe, *, device: str, precision: str, weights: str, 
         As in `gluon_nst.jobs.Job`.
     parameters
         sha256 that the parameters must have; empty if any will do.
+    max_memory
+        As in `gluon_nst.batch.settings.WorkSettings`.
 
     Raises
     ------
@@ -82,7 +86,7 @@ def make_stylizer(recipe: Recipe, *, device: str, precision: str, weights: str, 
     from gluon_nst.stylizer import Stylizer
 
     numbers = _load(weights, recipe.network, parameters)
-    return Stylizer(recipe, numbers, device=device, precision=precision)
+    return Stylizer(recipe, numbers, device=device, precision=precision, max_memory=max_memory)
 
 
 @functools.lru_cache(maxsize=1)  # 80 MB for VGG19, which the warm Stylizer holds anyway

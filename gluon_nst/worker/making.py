@@ -14,6 +14,7 @@ from gluon_nst.errors import (
     DivergedError,
     GluonNSTError,
     Interrupted,
+    OutOfMemoryError,
     SuspiciousResultError,
     UsageError,
 )
@@ -28,11 +29,15 @@ from gluon_nst.worker.keeping import Keeper
 
 __all__ = ["make", "make_together"]
 
+# What is taken where a picture did not fit although it was foreseen to: half of the default.
+_LESS = "45%"
+
 
 def make(job: Job, key: str, content: Input, styles: Sequence[Input], settings: WorkSettings) -> Result:
     """Make the picture of a job, from its checkpoint if there is one.
 
-    A result that fails its check is made once more with a safer setting: float32 and a lower rate.
+    A result that fails its check is made once more with a safer setting: float32 and a lower rate. Where the memory
+    runs out on the way, it is made once more in tiles.
 
     Raises
     ------
@@ -46,7 +51,7 @@ def make(job: Job, key: str, content: Input, styles: Sequence[Input], settings: 
     _refuse_recalled(settings)
     keeper = Keeper(key, settings)
     try:
-        result = _resume(job, content, styles, keeper)
+        result = _make_with_less(job, content, styles, keeper, settings)
         fault = _fault(result, content)
     except DivergedError as error:
         fault = str(error)
@@ -69,6 +74,8 @@ def make_together(
     ------
     Interrupted
         As `make`; no checkpoint is kept of several together.
+    OutOfMemoryError
+        If the memory model says that they do not fit: fewer at once are better than tiles.
     SuspiciousResultError
         If one of them fails its check; which, is seen when they run alone.
     GluonNSTError
@@ -76,9 +83,11 @@ def make_together(
     """
     _refuse_recalled(settings)
     watch = Keeper("", dataclasses.replace(settings, state=""))
-    results = stylize_inputs(
-        warm_stylizer(jobs[0]), contents, styles, blend=jobs[0].blend or None, tick=watch.tick
-    )
+    stylizer = warm_stylizer(jobs[0], settings.max_memory)
+    height, width = contents[0].picture.pixels.shape[:2]
+    if not stylizer.fits_whole(height, width, len(contents)):
+        raise OutOfMemoryError(f"{len(contents)} pictures do not fit together; fewer may.")
+    results = stylize_inputs(stylizer, contents, styles, blend=jobs[0].blend or None, tick=watch.tick)
     for result, content in zip(results, contents, strict=True):
         if fault := _fault(result, content):
             raise SuspiciousResultError(fault)
@@ -90,21 +99,36 @@ def _refuse_recalled(settings: WorkSettings) -> None:
         raise Interrupted("the run was recalled before this job began.")
 
 
-def _resume(job: Job, content: Input, styles: Sequence[Input], keeper: Keeper) -> Result:
+def _make_with_less(
+    job: Job, content: Input, styles: Sequence[Input], keeper: Keeper, settings: WorkSettings
+) -> Result:
+    """Make the picture, in smaller tiles if the memory runs out although it was foreseen to last."""
+    try:
+        return _resume(job, content, styles, keeper, settings.max_memory)
+    except OutOfMemoryError:
+        return _resume(job, content, styles, keeper, _LESS)
+
+
+def _resume(job: Job, content: Input, styles: Sequence[Input], keeper: Keeper, max_memory: str) -> Result:
     """Go on from the job's checkpoint; begin anew if there is none, or it does not fit the pictures."""
     checkpoint = keeper.found()
     if checkpoint is not None:
         try:
-            return _stylize(job, content, styles, keeper, checkpoint)
+            return _stylize(job, content, styles, keeper, checkpoint, max_memory)
         except UsageError:
             keeper.drop()
-    return _stylize(job, content, styles, keeper, None)
+    return _stylize(job, content, styles, keeper, None, max_memory)
 
 
 def _stylize(
-    job: Job, content: Input, styles: Sequence[Input], keeper: Keeper, checkpoint: Checkpoint | None
+    job: Job,
+    content: Input,
+    styles: Sequence[Input],
+    keeper: Keeper,
+    checkpoint: Checkpoint | None,
+    max_memory: str,
 ) -> Result:
-    stylizer = warm_stylizer(job)
+    stylizer = warm_stylizer(job, max_memory)
     blend = job.blend or None
     return stylize_inputs(stylizer, [content], styles, blend=blend, resume=checkpoint, tick=keeper.tick)[0]
 
@@ -120,8 +144,9 @@ def _make_safely(
     if recipe == job.recipe:
         raise SuspiciousResultError(first)
     stylizer = make_stylizer(
-        recipe, device=job.device, precision="float32", weights=job.weights, parameters=job.parameters
-    )
+        recipe, device=job.device, precision="float32", weights=job.weights, parameters=job.parameters,
+        max_memory=settings.max_memory,
+    )  # fmt: skip
     keeper = Keeper(key, dataclasses.replace(settings, state=""))  # only to be broken off
     result = stylize_inputs(stylizer, [content], styles, blend=job.blend or None, tick=keeper.tick)[0]
     if fault := _fault(result, content):

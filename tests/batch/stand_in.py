@@ -36,11 +36,14 @@ SECONDS = float(os.environ.get("STAND_IN_SECONDS", "0.002"))
 class StandIn:
     """What the worker uses of a Stylizer."""
 
-    device, precision = "cpu", "float32"
+    device, precision, notes = "cpu", "float32", ()
     parameters = types.SimpleNamespace(source="stand-in", sha256="0" * 64)
 
     def __init__(self, recipe, **_):
         self.recipe = recipe
+
+    def fits_whole(self, height, width, count):
+        return True
 
     def stylize(
         self, contents, styles, *, blend=None, starts=None, observe=None, every=5, resume=None, tick=None

@@ -11,8 +11,7 @@ import pytest
 from gluon_nst.batch.cost import cost_of
 from gluon_nst.batch.journal import JOURNAL
 from gluon_nst.cli import _run
-from gluon_nst.memory import predicted_bytes
-from gluon_nst.pyramid import Scale
+from gluon_nst.memory_model import predicted_bytes
 from gluon_nst.recipe_files import load_recipe, tailor
 from tests.batch.field import write_photo, write_style
 from tests.worker.installed import installed  # noqa: F401 - a fixture
@@ -74,12 +73,13 @@ def test_it_tells_jobs_and_shapes_the_most_work_first(capsys):
 
 
 def test_memory_is_that_of_the_largest_picture_in_every_worker(capsys):
-    one = predicted_bytes(Scale(64, 64, 1, 1), 1)
+    one = predicted_bytes(RECIPE, "auto", 64, 64)
     assert plan(capsys)["memory_bytes"] == 2 * one
     assert plan(capsys, "--workers", 0)["memory_bytes"] == one
     assert plan(capsys, "--workers", 50)["memory_bytes"] == 7 * one, "there are no more workers than jobs"
-    assert plan(capsys, "--together", 4)["memory_bytes"] == 2 * predicted_bytes(Scale(64, 64, 1, 1), 4)
+    assert plan(capsys, "--together", 4)["memory_bytes"] == 2 * predicted_bytes(RECIPE, "auto", 64, 64, 4)
     assert plan(capsys, "--scheduler", "tcp://127.0.0.1:1")["memory_bytes"] == one
+    assert plan(capsys, "--max-memory", "300MB")["memory_bytes"] == 2 * 300 * 10**6
 
 
 @pytest.mark.parametrize(("suffix", "per_pixel"), [(".png", 2.49), (".jpg", 1.41)])
