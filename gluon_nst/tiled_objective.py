@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from gluon_nst.backend import as_float32, autograd, cast_like, nd, to_ndarray
+from gluon_nst.backend import as_float32, autograd, cast_like, nd, release_memory, to_ndarray
 from gluon_nst.features import VGGFeatures
 from gluon_nst.generated_image import GeneratedImage
 from gluon_nst.gram import gram_matrix, gram_product
@@ -58,6 +58,7 @@ def tiled_content_targets(
                 targets[layer] = nd.zeros((*found.shape[:2], height, width), ctx=found.context)
             place = tile.owned.within(tile.window).at(stride(layer))
             _put(targets[layer], tile.owned.at(stride(layer)), _cut(found, place))
+        nd.waitall()
     return targets
 
 
@@ -100,11 +101,15 @@ class TiledObjective(StyleTransferObjective):
         tiles = list(self._tiling.tiles(shift_of_step(self._recipe.seed, self._done)))
         self._done += 1
         losses = {name: nd.zeros(image.shape[0], ctx=image.context) for name in ("content", "style")}
+        # The two passes lay out the memory in different ways.
+        release_memory(image.context)
         matrices = self._compare(image, tiles, losses)
+        release_memory(image.context)
         gradient = nd.zeros_like(image)
         for tile in tiles if matrices or self._contents else ():
             part = self._tile_gradient(_cut(image, tile.window), tile, matrices, losses)
             _put(gradient, tile.window, _cut(gradient, tile.window) + part)
+            nd.waitall()  # else several tiles would be under way at once, each with memory of its own
         losses["tv"], gradient = self._variation(image, gradient)
         losses["total"] = losses["content"] + losses["style"] + losses["tv"]
         return Evaluation(losses, gradient)
@@ -160,6 +165,7 @@ def _grams(
         for layer in wanted:
             gram = gram_matrix(_owned(features[layer], layer, tile))
             grams[layer] = grams[layer] + gram if layer in grams else gram
+        nd.waitall()
     height, width = image.shape[2:]
     for layer in wanted:
         positions = (height // stride(layer)) * (width // stride(layer))
