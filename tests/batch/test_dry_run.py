@@ -153,7 +153,7 @@ def test_people_read_width_first_and_every_line_says_one_thing(capsys):
         "         1 of unreadable",
     ]  # fmt: skip
     assert len([line for line in lines if " -> " in line and "in/" in line]) == 3
-    assert lines[-3].startswith("time: about ") and lines[-2] == "memory: about 1.0 GB"
+    assert lines[-3].startswith("time: about ") and lines[-2] == "memory: about 0.9 GB"
     assert lines[-1] == "output: about 0.1 MB"
 
 
