@@ -480,3 +480,40 @@ def test_the_warm_stylizer_is_kept_until_a_job_needs_another(make_job, monkeypat
         make_job(),
     )
     assert made == [(0, "bundled", "0"), (1, "bundled", "0"), (1, "bundled", "1"), (0, "bundled", "0")]
+
+
+# ---- the memory
+
+
+class Cramped(StandIn):
+    """Finds no memory for a picture until it may take less; takes note of what it may take."""
+
+    asked: list[str] = []
+
+    def __init__(self, recipe, *, max_memory="", **options):
+        super().__init__(recipe, **options)
+        self.max_memory = max_memory
+
+    def fits_whole(self, height, width, count):
+        return count == 1
+
+    def stylize(self, *given, **more):
+        self.asked.append(self.max_memory)
+        if self.max_memory == "80%":
+            raise OutOfMemoryError("no room")
+        return super().stylize(*given, **more)
+
+
+def test_a_picture_that_finds_no_memory_is_made_in_smaller_tiles(make_job, monkeypatch):
+    monkeypatch.setattr(Cramped, "asked", [])
+    install(monkeypatch, Cramped)
+    assert run_one(make_job(), max_memory="80%").result.status == "succeeded"
+    assert Cramped.asked == ["80%", "45%"]
+
+
+def test_pictures_that_are_foreseen_not_to_fit_together_are_not_tried_together(make_job, monkeypatch):
+    monkeypatch.setattr(Cramped, "asked", [])
+    install(monkeypatch, Cramped)
+    outcomes = run(make_job(), make_job(), together=2, max_memory="50%")
+    assert {outcome.result.status for outcome in outcomes} == {"succeeded"}
+    assert Cramped.asked == ["50%", "50%"]
