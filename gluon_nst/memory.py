@@ -14,8 +14,12 @@ __all__ = ["Room", "device_room"]
 
 
 def device_room(device: str) -> int | None:
-    """Return the bytes that a device has for this process, those that it holds already included; None if unknown."""
+    """Return the bytes that a device has for this process; None if unknown.
+
+    On a CPU that includes what the process holds already, since the model counts all of it. Not measured on a GPU.
+    """
     if device.startswith("gpu"):
+        backend.release_memory(backend.context(device))
         return backend.free_gpu_memory(device)
     available = available_memory()
     return None if available is None else available + resident_memory()
@@ -38,8 +42,7 @@ class Room:
 
     def fits(self, height: int, width: int, count: int) -> bool:
         """Tell whether images fit whole, as far as is known."""
-        limit = self._limit.of(device_room(self._device))
-        return limit is None or self._needed(height, width, count) <= limit
+        return self._fits(height, width, count, self._bytes())
 
     def tiling(self, height: int, width: int, count: int = 1) -> Tiling | None:
         """Return how images are to be cut; None if they fit whole.
@@ -49,8 +52,8 @@ class Room:
         OutOfMemoryError
             If they would not fit in the smallest tiles either: on a CPU the kernel would end the process.
         """
-        limit = self._limit.of(device_room(self._device))
-        if limit is None or self._needed(height, width, count) <= limit:
+        limit = self._bytes()
+        if limit is None or self._fits(height, width, count, limit):
             return None
         tiling = choose_tiling(
             height, width, self._margin, lambda *window: self._needed(height, width, count, window) <= limit
@@ -58,6 +61,12 @@ class Room:
         if tiling is None:
             raise self._refusal(height, width, count, limit)
         return tiling
+
+    def _bytes(self) -> int | None:
+        return self._limit.of(device_room(self._device))
+
+    def _fits(self, height: int, width: int, count: int, limit: int | None) -> bool:
+        return limit is None or self._needed(height, width, count) <= limit
 
     def _needed(self, height: int, width: int, count: int, window: tuple[int, int] | None = None) -> int:
         return predicted_bytes(self._recipe, self._precision, height, width, count, window)
