@@ -9,14 +9,19 @@ from __future__ import annotations
 from gluon_nst.recipe import Recipe
 from gluon_nst.vgg_layers import channels, convolutions_up_to
 
-__all__ = ["image_bytes", "predicted_bytes", "used_layers", "window_bytes"]
+__all__ = ["predicted_bytes", "used_layers"]
 
-# Python, MXNet, the parameters and the kernels that oneDNN makes: what is left at no pixels.
-_BASE = 450 * 10**6
+# Python, MXNet and the kernels that oneDNN makes; and numbers of the parameters, in its layout and in ours. Together
+# what is left at no pixels: 424 MB in float32, 381 MB in bfloat16.
+_BASE = 340 * 10**6
+_PARAMETERS = 21 * 10**6
 
-# Copies of the maps of all convolutions and poolings: themselves, their gradients, and what is being made of one of
-# them; in bfloat16 some of that is float32. Measured at 256, 512 and 1024 px: see the table.
-_COPIES = {"float32": 2.44, "bfloat16": 3.04}
+# Copies of the maps of all convolutions and poolings and of those behind the losses: themselves, their gradients, and
+# what is being made of one of them; in bfloat16 some of that is float32. Fitted to the slopes of the table.
+_COPIES = {"float32": 2.8, "bfloat16": 3.03}
+
+# Pixels of a chunk from which the first block runs in stripes, and the rows of one: `gluon_nst.striped_objective`.
+_STRIPED_FROM, _STRIPE = 1 << 19, 160
 
 # Copies of a layer that the content loss takes: difference, square, gradient, target. All of them float32.
 _CONTENT_COPIES = 5
@@ -55,30 +60,60 @@ def predicted_bytes(
     window
         Height and width of the largest tile; None where the images are not cut.
     """
-    seen = (height, width) if window is None else window
-    pixels = count * height * width
+    word = _word(precision)
+    whole = count * height * width
+    network = count * _network_numbers(recipe, height, width, window, striped=whole >= _STRIPED_FROM)
+    seen = whole if window is None else count * window[0] * window[1]
     return int(
         _BASE
-        + pixels * image_bytes(recipe)
-        + count * seen[0] * seen[1] * window_bytes(recipe, precision, several=count > 1)
+        + word * _PARAMETERS
+        + whole * _image_bytes(recipe)
+        + word * _COPIES[_kind(precision)] * network
+        + seen * _loss_bytes(recipe, word, several=count > 1)
     )
 
 
-def image_bytes(recipe: Recipe) -> float:
-    """Return the bytes a pixel that stay whole: the images in all their copies, and the content targets."""
-    targets = sum(_maps(layer) for layer, weight in recipe.content_layers if weight)
-    return 4 * (3 * _IMAGE_COPIES + targets)
+def _kind(precision: str) -> str:
+    return "bfloat16" if precision == "bfloat16" else "float32"
 
 
-def window_bytes(recipe: Recipe, precision: str, *, several: bool = False) -> float:
-    """Return the bytes a pixel of what goes through the network at once."""
-    precision, word = ("bfloat16", 2) if precision == "bfloat16" else ("float32", 4)
+def _word(precision: str) -> int:
+    return 2 if precision == "bfloat16" else 4
+
+
+def _network_numbers(
+    recipe: Recipe, height: int, width: int, window: tuple[int, int] | None, *, striped: bool
+) -> float:
+    """Return the numbers of one copy of all maps that are there at once, for one image."""
+    front, rear = _numbers(recipe, first=True), _numbers(recipe, first=False)
+    if window is not None:
+        return window[0] * window[1] * (front + rear)
+    rows = min(_STRIPE, height) if striped and rear else height
+    return height * width * rear + rows * width * front
+
+
+def _numbers(recipe: Recipe, *, first: bool) -> float:
+    """Return the numbers for one pixel of the maps of the first block, or of the others."""
     layers = used_layers(recipe)
-    maps = sum(_maps(conv) + _pooled(conv) for conv in convolutions_up_to(recipe.network, layers))
-    heads = sum(_maps(layer) for layer in layers)
-    content = sum(_maps(layer) for layer, weight in recipe.content_layers if weight)
-    apart = _APART_COPIES * heads * several
-    return word * (_COPIES[precision] * (maps + heads) + apart) + 4 * (_CONTENT_COPIES - 1) * content
+    convolutions = convolutions_up_to(recipe.network, layers)
+    maps = [(conv, _maps(conv) + _pooled(conv)) for conv in convolutions]
+    maps += [(layer, _maps(layer)) for layer in layers]
+    return sum(numbers for name, numbers in maps if (name[4] == "1") == first)
+
+
+def _image_bytes(recipe: Recipe) -> float:
+    """Return the bytes a pixel that stay whole: the images in all their copies, and the content targets."""
+    return 4 * (3 * _IMAGE_COPIES + _content_numbers(recipe))
+
+
+def _loss_bytes(recipe: Recipe, word: int, *, several: bool) -> float:
+    """Return the bytes a pixel that the losses take besides."""
+    apart = _APART_COPIES * several * sum(_maps(layer) for layer in used_layers(recipe))
+    return word * apart + 4 * (_CONTENT_COPIES - 1) * _content_numbers(recipe)
+
+
+def _content_numbers(recipe: Recipe) -> float:
+    return sum(_maps(layer) for layer, weight in recipe.content_layers if weight)
 
 
 def _maps(layer: str) -> float:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from gluon_nst import memory_model, striped_objective
 from gluon_nst.bench.measure import picture
 from gluon_nst.checkpoint import Checkpoint
 from gluon_nst.errors import Interrupted, OutOfMemoryError
 from gluon_nst.memory import Room, device_room
 from gluon_nst.memory_limit import MemoryLimit
-from gluon_nst.memory_model import predicted_bytes, window_bytes
+from gluon_nst.memory_model import predicted_bytes
 from gluon_nst.probe import call_apart
 from gluon_nst.recipe_files import load_recipe
 from gluon_nst.stylizer import Stylizer
+from gluon_nst.tiles import CELL
 from tests.core.narrow import narrow_parameters, smooth_picture
 
 SHAPE = (213, 180)
@@ -109,9 +111,16 @@ def test_more_pixels_images_and_layers_take_more_memory():
     recipe = load_recipe("default")
     one, two = (predicted_bytes(recipe, "float32", 1000, 2000, count) for count in (2, 3))
     assert two - one > 2_000_000 * 1000
-    assert window_bytes(recipe, "bfloat16") < window_bytes(recipe, "float32")
     shallow = load_recipe("default", style_layers={"relu1_1": 1.0}, content_layers={"relu2_1": 1.0})
-    assert window_bytes(shallow, "float32") < window_bytes(recipe, "float32")
+    assert predicted_bytes(shallow, "float32", 1000, 2000) < predicted_bytes(recipe, "float32", 1000, 2000)
+    assert predicted_bytes(recipe, "bfloat16", 1000, 2000) < predicted_bytes(recipe, "float32", 1000, 2000)
+
+
+def test_the_model_knows_where_stripes_begin():
+    assert striped_objective._LARGE == memory_model._STRIPED_FROM
+    assert striped_objective._ROWS + 2 * CELL == memory_model._STRIPE
+    below, above = (predicted_bytes(load_recipe("default"), "float32", height, 1024) for height in (511, 512))
+    assert above < 0.9 * below
 
 
 def peak(height: int, width: int) -> int:
