@@ -28,8 +28,8 @@ class WorkSettings:
         Time between two checkpoints of a job. One of 1024x768 pixels is 38 MB, written in well under a second:
         a minute keeps that below 1 % and loses a minute at most.
     together
-        Jobs of one shape and style that go through the network in one pass, at most. 1 on a CPU, which is busy
-        with one.
+        Jobs of one shape and style that go through the network in one pass, at most; halves of them where the
+        memory is foreseen not to last. 1 on a CPU, which is busy with one.
     max_memory
         What a worker may take, see `gluon_nst.memory_limit`; larger pictures are worked on in tiles.
     keep_gps
