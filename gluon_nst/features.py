@@ -1,8 +1,7 @@
 """Feature maps of a frozen, truncated VGG, by layer name.
 
 Only calls that stay clear of MXNet 1.9.1's faults are made: the forward pass always runs in train mode (in
-inference mode max pooling leaves no workspace, and its gradient is silently wrong, apache/mxnet #13445), and
-the convolutions keep their bias input (without one, oneDNN computes weight gradients nobody asked for).
+inference mode max pooling leaves no workspace, and its gradient is silently wrong, apache/mxnet #13445).
 """
 
 from __future__ import annotations
@@ -13,20 +12,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gluon_nst.backend import FLOAT_TYPES, autograd, gluon, nd, to_ndarray
+from gluon_nst.backend import autograd, gluon
 from gluon_nst.errors import ImageSizeError, ParametersError
 from gluon_nst.preprocessing import PixelUnits
+from gluon_nst.segment import Segment
 from gluon_nst.vgg_layers import MIN_SIDE, check_layer, convolutions_up_to
 
 __all__ = ["VGGFeatures"]
 
-# Input channels in bfloat16. With three, the first convolution has no kernel in oneDNN's blocked layout, and each
-# consumer of its output converts that anew: 5 conversions of the largest feature map per step.
-_CHANNELS = 16
 
-
-class VGGFeatures(gluon.HybridBlock):  # type: ignore[misc]
+class VGGFeatures(gluon.Block):  # type: ignore[misc]
     """A VGG without its classifier, cut behind the deepest layer wanted, whose parameters never change.
+
+    It is made of two graphs: `front`, the first block, and `rear`, the others (None if there are none). The first
+    block's maps take as much memory as all others together, so that it is worth to run it apart
+    (`gluon_nst.striped_objective`).
 
     Parameters
     ----------
@@ -83,58 +83,26 @@ class VGGFeatures(gluon.HybridBlock):  # type: ignore[misc]
             for name in (conv, conv.replace("conv", "relu"))
             if name in wanted
         )
-        self._pooling, self._padding = pooling, padding
-        _check_shapes(arrays, self.convolutions, network)
-        for conv in self.convolutions:
-            for part in ("weight", "bias"):
-                array = _array(arrays, conv, part, network)
-                if precision != "float32" and (conv, part) == ("conv1_1", "weight"):
-                    array = np.pad(array, ((0, 0), (0, _CHANNELS - array.shape[1]), (0, 0), (0, 0)))
-                self._freeze(f"{conv}_{part}", array, context, precision)
-        self._precision = precision
-        scale, shift = units.to_network()
-        self._freeze("input_scale", scale, context)
-        self._freeze("input_shift", shift, context)
-        # A new graph is built for every shape, so static shapes cost no generality.
-        self.hybridize(static_alloc=True, static_shape=True)
+        _check_arrays(arrays, self.convolutions, network)
+        front = [conv for conv in self.convolutions if conv.startswith("conv1_")]
+        rear = list(self.convolutions[len(front) :])
 
-    def _freeze(
-        self, name: str, array: NDArray[np.float32], context: Any, precision: str = "float32"
-    ) -> None:
-        """Register an array as a parameter that gets no gradient."""
-        kind = FLOAT_TYPES[precision]
-        parameter = self.params.get(name, shape=array.shape, dtype=kind, grad_req="null", init="zeros")
-        parameter.initialize(ctx=context)
-        parameter.set_data(nd.amp_cast(to_ndarray(array, ctx=context), dtype=kind))
-        setattr(self, name, parameter)
+        def segment(convolutions: Sequence[str], names: Sequence[str]) -> Segment:
+            return Segment(
+                arrays, convolutions, names, pooling=pooling, padding=padding, units=units, context=context,
+                precision=precision,
+            )  # fmt: skip
 
-    def hybrid_forward(self, F: Any, image: Any, **parameters: Any) -> list[Any]:
+        taps = [name for name in self.names if name[4] == "1"]
+        self.front = segment(front, [*taps, "pool1"] if rear else taps)
+        self.rear = segment(rear, self.names[len(taps) :]) if rear else None
+
+    def forward(self, image: Any) -> list[Any]:
         """Return the feature maps of `names`."""
-        x = F.broadcast_add(F.broadcast_mul(image, parameters["input_scale"]), parameters["input_shift"])
-        if self._padding == "replicate":
-            x = F.pad(x, mode="edge", pad_width=(0, 0, 0, 0, 1, 1, 1, 1))
-        if self._precision != "float32":
-            x = F.amp_cast(_widened(F, x), dtype=FLOAT_TYPES[self._precision])
-        features = {}
-        for conv in self.convolutions:
-            relu = conv.replace("conv", "relu")
-            if conv.endswith("_1") and conv != "conv1_1":
-                kind = "avg" if self._pooling == "average" else "max"
-                x = F.Pooling(x, kernel=(2, 2), stride=(2, 2), pool_type=kind)
-            features[conv] = self._convolve(F, x, conv, parameters)
-            x = features[relu] = F.Activation(features[conv], act_type="relu")
-        return [features[name] for name in self.names]
-
-    def _convolve(self, F: Any, x: Any, conv: str, parameters: Mapping[str, Any]) -> Any:
-        padded = self._padding == "replicate" and conv == "conv1_1"
-        return F.Convolution(
-            x,
-            parameters[f"{conv}_weight"],
-            parameters[f"{conv}_bias"],
-            kernel=(3, 3),
-            pad=(0, 0) if padded else (1, 1),
-            num_filter=getattr(self, f"{conv}_bias").shape[0],
-        )
+        if self.rear is None:
+            return list(self.front(image))
+        *features, pooled = self.front(image)
+        return [*features, *self.rear(pooled)]
 
     def record(self, image: Any) -> list[Any]:
         """Return the feature maps, recorded, so that ``autograd.backward`` can go from them to the image.
@@ -155,13 +123,6 @@ class VGGFeatures(gluon.HybridBlock):  # type: ignore[misc]
             return dict(zip(self.names, self(image), strict=True))
 
 
-def _widened(F: Any, image: Any) -> Any:
-    """Return an image (N, 3, H, W) with channels of zeros after its own, 16 in all."""
-    zeros = F.zeros_like(image)
-    whole, rest = divmod(_CHANNELS - 3, 3)
-    return F.concat(image, *[zeros] * whole, F.slice_axis(zeros, axis=1, begin=0, end=rest), dim=1)
-
-
 def _array(
     arrays: Mapping[str, NDArray[np.float32]], conv: str, part: str, network: str
 ) -> NDArray[np.float32]:
@@ -173,7 +134,7 @@ def _array(
     return arrays[name]
 
 
-def _check_shapes(
+def _check_arrays(
     arrays: Mapping[str, NDArray[np.float32]], convolutions: Sequence[str], network: str
 ) -> None:
     """Raise ParametersError where a convolution does not fit the one before it."""

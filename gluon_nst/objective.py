@@ -72,7 +72,7 @@ class StyleTransferObjective:
         total = _zeros(next(iter(features.values())))
         for layer, layer_weight in self._recipe.content_layers:
             weight = self._recipe.content_weight * layer_weight
-            if weight:
+            if weight and layer in features:
                 found, divisor = features[layer].detach(), self._divisors[layer]
                 value, gradient = content_loss(found, self._contents[layer], divisor, weight)
                 total = total + value
@@ -83,7 +83,7 @@ class StyleTransferObjective:
         recipe, total, pixels = self._recipe, _zeros(image), image.shape[2] * image.shape[3]
         for layer, layer_weight in recipe.style_layers:
             weight = recipe.style_weight * layer_weight
-            if weight:
+            if weight and layer in features:
                 found, target = features[layer].detach(), self._styles[layer]
                 value, gradient = style_loss(found, target, recipe.style_loss, recipe.gram, pixels, weight)
                 total = total + value

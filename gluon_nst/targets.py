@@ -17,7 +17,7 @@ from gluon_nst.objective import style_targets
 from gluon_nst.preprocessing import PIXEL_UNITS, preprocess
 from gluon_nst.pyramid import Scale
 from gluon_nst.recipe import Recipe
-from gluon_nst.striped_objective import viewer
+from gluon_nst.striped_objective import striped_style_targets, stripes_pay
 from gluon_nst.tiled_objective import tiled_style_targets
 from gluon_nst.tiles import Tiling
 from gluon_nst.vgg_layers import MIN_SIDE
@@ -78,7 +78,8 @@ class StyleTargets:
     def _compute(self, image: Any) -> dict[str, Any]:
         tiling = self._tiling(*image.shape[2:])
         if tiling is None:
-            return style_targets(viewer(self._network, image.shape), self._recipe, image)
+            striped = stripes_pay(self._network, image.shape)
+            return (striped_style_targets if striped else style_targets)(self._network, self._recipe, image)
         return tiled_style_targets(self._network, self._recipe, image, tiling)
 
     def _shape(self, style: NDArray[np.uint8], scale: Scale) -> tuple[int, int]:

@@ -20,6 +20,7 @@ from gluon_nst.losses import content_loss, gram_divisor, match_gram
 from gluon_nst.objective import StyleTransferObjective, content_targets
 from gluon_nst.optimize import Evaluation
 from gluon_nst.recipe import Recipe
+from gluon_nst.striped_objective import StripedObjective, striped_content_targets, stripes_pay
 from gluon_nst.tiles import Box, Tile, Tiling, shift_of_step, stride
 
 __all__ = ["TiledObjective", "make_objective", "tiled_content_targets", "tiled_style_targets"]
@@ -35,8 +36,13 @@ def make_objective(
 ) -> StyleTransferObjective:
     """Return the objective for content images (N, 3, H, W): tile by tile, unless `tiling` is None.
 
+    Then large ones go through the network's first block in stripes.
+
     The other parameters are those of `TiledObjective`.
     """
+    if tiling is None and stripes_pay(network, contents.shape):
+        targets = striped_content_targets(network, recipe, contents)
+        return StripedObjective(network, recipe, targets, styles)
     if tiling is None:
         return StyleTransferObjective(network, recipe, content_targets(network, recipe, contents), styles)
     targets = tiled_content_targets(network, recipe, contents, tiling)
