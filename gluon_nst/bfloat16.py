@@ -15,7 +15,7 @@ from collections.abc import Collection, MutableMapping
 
 from gluon_nst.machine import cpu_flags, cpu_vendor
 
-__all__ = ["allow_amx", "bfloat16_kernels", "is_fast"]
+__all__ = ["allow_amx", "bfloat16_kernels", "is_fast", "widest_image"]
 
 _ISA = "DNNL_MAX_CPU_ISA"
 _AMX = "AVX512_CORE_AMX"
@@ -61,6 +61,14 @@ def bfloat16_kernels(
         return "amx"
     usable = "avx512_bf16" in flags and limit in ("ALL", "AVX512_CORE_BF16", _AMX)
     return "avx512" if usable else ""
+
+
+def widest_image(kernels: str) -> int | None:
+    """Return how many pixels wide a feature map may be with these kernels; None if any number.
+
+    With AMX the gradient of a 3x3 convolution never returns from 737 on (736 was the widest that did).
+    """
+    return 736 if kernels == "amx" else None
 
 
 def is_fast(kernels: str, vendor: str | None = None) -> bool:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gluon_nst.backend import autograd, gluon
+from gluon_nst.bfloat16 import bfloat16_kernels, widest_image
 from gluon_nst.errors import ImageSizeError, ParametersError
 from gluon_nst.preprocessing import PixelUnits
 from gluon_nst.segment import Segment
@@ -84,6 +85,7 @@ class VGGFeatures(gluon.Block):  # type: ignore[misc]
             if name in wanted
         )
         _check_arrays(arrays, self.convolutions, network)
+        self._widest = widest_image(bfloat16_kernels()) if precision == "bfloat16" else None
         front = [conv for conv in self.convolutions if conv.startswith("conv1_")]
         rear = list(self.convolutions[len(front) :])
 
@@ -112,13 +114,13 @@ class VGGFeatures(gluon.Block):  # type: ignore[misc]
         ImageSizeError
             If a side of the image is below 16 pixels.
         """
-        _check_size(image.shape)
+        _check_size(image.shape, self._widest)
         with autograd.record():
             return list(self(image))
 
     def extract(self, image: Any) -> dict[str, Any]:
         """Return the feature maps by layer name, to look at or to compare with; nothing is recorded."""
-        _check_size(image.shape)
+        _check_size(image.shape, self._widest)
         with autograd.train_mode():
             return dict(zip(self.names, self(image), strict=True))
 
@@ -149,6 +151,11 @@ def _check_arrays(
         before = len(bias)
 
 
-def _check_size(shape: tuple[int, ...]) -> None:
+def _check_size(shape: tuple[int, ...], widest: int | None) -> None:
     if min(shape[2:]) < MIN_SIDE:
         raise ImageSizeError(f"the image is {shape[3]}x{shape[2]} pixels; no side may be below {MIN_SIDE}.")
+    if widest is not None and shape[3] > widest:
+        raise ImageSizeError(
+            f"the image is {shape[3]} pixels wide; with AMX no more than {widest} go through the network at once. "
+            "Cut it into tiles, or use --precision float32."
+        )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from gluon_nst import backend
 from gluon_nst.errors import OutOfMemoryError
 from gluon_nst.machine import available_memory, resident_memory
@@ -34,10 +36,15 @@ class Room:
         What is run, and where; as `gluon_nst.stylizer.Stylizer` uses them.
     limit
         How much may be taken.
+    widest
+        Pixels that an image, or a tile of it, may be wide; None if any number.
     """
 
-    def __init__(self, recipe: Recipe, precision: str, device: str, limit: MemoryLimit) -> None:
+    def __init__(
+        self, recipe: Recipe, precision: str, device: str, limit: MemoryLimit, widest: int | None = None
+    ) -> None:
         self._recipe, self._precision, self._device, self._limit = recipe, precision, device, limit
+        self._widest = math.inf if widest is None else widest
         self._margin = margin(recipe.network, used_layers(recipe))
 
     def fits(self, height: int, width: int, count: int) -> bool:
@@ -53,20 +60,24 @@ class Room:
             If they would not fit in the smallest tiles either: on a CPU the kernel would end the process.
         """
         limit = self._bytes()
-        if limit is None or self._fits(height, width, count, limit):
+        if self._fits(height, width, count, limit):
             return None
         tiling = choose_tiling(
-            height, width, self._margin, lambda *window: self._needed(height, width, count, window) <= limit
+            height, width, self._margin, lambda *window: self._fits(height, width, count, limit, window)
         )
-        if tiling is None:
+        if tiling is None and limit is not None:
             raise self._refusal(height, width, count, limit)
         return tiling
 
     def _bytes(self) -> int | None:
         return self._limit.of(device_room(self._device))
 
-    def _fits(self, height: int, width: int, count: int, limit: int | None) -> bool:
-        return limit is None or self._needed(height, width, count) <= limit
+    def _fits(
+        self, height: int, width: int, count: int, limit: int | None, window: tuple[int, int] | None = None
+    ) -> bool:
+        if (width if window is None else window[1]) > self._widest:
+            return False
+        return limit is None or self._needed(height, width, count, window) <= limit
 
     def _needed(self, height: int, width: int, count: int, window: tuple[int, int] | None = None) -> int:
         return predicted_bytes(self._recipe, self._precision, height, width, count, window)

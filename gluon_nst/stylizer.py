@@ -15,6 +15,7 @@ import numpy as np
 from gluon_nst import backend
 from gluon_nst.activations import rescaled_arrays
 from gluon_nst.backend import to_ndarray, translate_errors
+from gluon_nst.bfloat16 import bfloat16_kernels, widest_image
 from gluon_nst.checkpoint import Checkpoint, Tick, ignore_tick
 from gluon_nst.chunk import Chunk, Pixels, make_chunks
 from gluon_nst.course import Course, check_fit
@@ -115,7 +116,8 @@ class Stylizer:
                 context=self._context,
                 precision="bfloat16" if self.precision == "bfloat16" else "float32",
             )
-        self._room = Room(recipe, self.precision, self.device, parse_memory_limit(max_memory))
+        widest = widest_image(bfloat16_kernels()) if self.precision == "bfloat16" else None
+        self._room = Room(recipe, self.precision, self.device, parse_memory_limit(max_memory), widest)
         self._style_targets = StyleTargets(self._network, recipe, self._context, self._room.tiling)
 
     def stylize(

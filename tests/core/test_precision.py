@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from gluon_nst import load_recipe, precision
-from gluon_nst.bfloat16 import allow_amx, bfloat16_kernels, is_fast
-from gluon_nst.errors import DeviceError, UsageError
+from gluon_nst.backend import nd
+from gluon_nst.bfloat16 import allow_amx, bfloat16_kernels, is_fast, widest_image
+from gluon_nst.errors import DeviceError, ImageSizeError, UsageError
 from gluon_nst.images.read import read_image
 from gluon_nst.precision import bfloat16_fault, choose_precision
 from gluon_nst.probe import Reply
@@ -55,6 +56,32 @@ def test_what_is_fast():
     assert is_fast("avx512", "AuthenticAMD")
     assert not is_fast("avx512", "GenuineIntel")
     assert not is_fast("", "AuthenticAMD")
+
+
+@needs_bfloat16
+def test_wide_images_go_in_tiles_with_amx(monkeypatch):
+    # AMX hangs from 737 on; the width is set lower here, to be quick.
+    assert (widest_image("amx"), widest_image("avx512")) == (736, None)
+    recipe = load_recipe("default").replace(
+        size=320,
+        scales=1,
+        steps=2,
+        content_layers={"relu2_1": 1.0},
+        style_layers={"relu1_1": 0.5, "relu3_1": 0.5},
+    )
+    content, style = (read_image(ROOT / "data" / name).pixels for name in SAMPLES)
+
+    def made():
+        return Stylizer(recipe, device="cpu", precision="bfloat16").stylize([content], [style])[0]
+
+    whole = made()
+    for module in ("stylizer", "features"):
+        monkeypatch.setattr(f"gluon_nst.{module}.widest_image", lambda kernels: 160)
+    tiled = made()
+    assert tiled.losses[-1].total == pytest.approx(whole.losses[-1].total, rel=1e-3)
+    assert np.abs(tiled.pixels.astype(int) - whole.pixels).mean() < 0.5
+    with pytest.raises(ImageSizeError, match="no more than 160"):
+        Stylizer(recipe, device="cpu", precision="bfloat16")._network.extract(nd.zeros((1, 3, 16, 161)))
 
 
 def test_amx_is_allowed_only_with_the_kernels_grant(monkeypatch):
