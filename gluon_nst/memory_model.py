@@ -6,6 +6,8 @@ numbers of copies are fitted to peaks that `benchmarks.memory_model` measures, a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from gluon_nst.recipe import Recipe
 from gluon_nst.vgg_layers import channels, convolutions_up_to
 
@@ -18,7 +20,7 @@ _PARAMETERS = 21 * 10**6
 
 # Copies of the maps of all convolutions and poolings and of those behind the losses: themselves, their gradients, and
 # what is being made of one of them; in bfloat16 some of that is float32. Fitted to the slopes of the table.
-_COPIES = {"float32": 2.8, "bfloat16": 3.03}
+_COPIES = {"float32": 2.65, "bfloat16": 3.03}
 
 # Pixels of a chunk from which the first block runs in stripes, and the rows of one: `gluon_nst.striped_objective`.
 _STRIPED_FROM, _STRIPE = 1 << 19, 160
@@ -26,8 +28,9 @@ _STRIPED_FROM, _STRIPE = 1 << 19, 160
 # Copies of a layer that the content loss takes: difference, square, gradient, target. All of them float32.
 _CONTENT_COPIES = 5
 
-# Copies of the layers behind the style loss that several images need besides: each one's own, and all in one.
-_APART_COPIES = 1.5
+# Copies of the layers behind the losses that several images need besides: cut apart for their Gram matrices and put
+# together again, in bfloat16 by way of other layouts.
+_APART_COPIES = {"float32": 1.0, "bfloat16": 7.0}
 
 # Copies of the images themselves, 3 float32 a pixel: image, gradient, Adam's moments, average, and up to seven at
 # once in the total variation.
@@ -60,45 +63,38 @@ def predicted_bytes(
     window
         Height and width of the largest tile; None where the images are not cut.
     """
-    word = _word(precision)
-    whole = count * height * width
-    network = count * _network_numbers(recipe, height, width, window, striped=whole >= _STRIPED_FROM)
-    seen = whole if window is None else count * window[0] * window[1]
+    kind = "bfloat16" if precision == "bfloat16" else "float32"
+    word, whole = 2 if kind == "bfloat16" else 4, count * height * width
+    layers = used_layers(recipe)
+    maps = _by_block(
+        {conv: _maps(conv) + _pooled(conv) for conv in convolutions_up_to(recipe.network, layers)}
+    )
+    heads = _by_block({layer: _maps(layer) for layer in layers})
+    front, rear = _seen(height, width, window, striped=whole >= _STRIPED_FROM and bool(maps[1]))
+    apart = _APART_COPIES[kind] * (count > 1)
+    numbers = sum(
+        count * pixels * (_COPIES[kind] * (all_maps + ends) + apart * ends)
+        for pixels, all_maps, ends in zip((front, rear), maps, heads, strict=True)
+    )
     return int(
         _BASE
-        + word * _PARAMETERS
+        + word * (_PARAMETERS + numbers)
         + whole * _image_bytes(recipe)
-        + word * _COPIES[_kind(precision)] * network
-        + seen * _loss_bytes(recipe, word, several=count > 1)
+        + count * rear * _content_bytes(recipe)
     )
 
 
-def _kind(precision: str) -> str:
-    return "bfloat16" if precision == "bfloat16" else "float32"
-
-
-def _word(precision: str) -> int:
-    return 2 if precision == "bfloat16" else 4
-
-
-def _network_numbers(
-    recipe: Recipe, height: int, width: int, window: tuple[int, int] | None, *, striped: bool
-) -> float:
-    """Return the numbers of one copy of all maps that are there at once, for one image."""
-    front, rear = _numbers(recipe, first=True), _numbers(recipe, first=False)
+def _seen(height: int, width: int, window: tuple[int, int] | None, *, striped: bool) -> tuple[int, int]:
+    """Return the pixels that the first block has at once, and those that the others have, of one image."""
     if window is not None:
-        return window[0] * window[1] * (front + rear)
-    rows = min(_STRIPE, height) if striped and rear else height
-    return height * width * rear + rows * width * front
+        return window[0] * window[1], window[0] * window[1]
+    return (min(_STRIPE, height) if striped else height) * width, height * width
 
 
-def _numbers(recipe: Recipe, *, first: bool) -> float:
-    """Return the numbers for one pixel of the maps of the first block, or of the others."""
-    layers = used_layers(recipe)
-    convolutions = convolutions_up_to(recipe.network, layers)
-    maps = [(conv, _maps(conv) + _pooled(conv)) for conv in convolutions]
-    maps += [(layer, _maps(layer)) for layer in layers]
-    return sum(numbers for name, numbers in maps if (name[4] == "1") == first)
+def _by_block(numbers: Mapping[str, float]) -> tuple[float, float]:
+    """Return the sum of what layers have in the first block, and in the others."""
+    first = sum(each for layer, each in numbers.items() if layer[4] == "1")
+    return first, sum(numbers.values()) - first
 
 
 def _image_bytes(recipe: Recipe) -> float:
@@ -106,10 +102,9 @@ def _image_bytes(recipe: Recipe) -> float:
     return 4 * (3 * _IMAGE_COPIES + _content_numbers(recipe))
 
 
-def _loss_bytes(recipe: Recipe, word: int, *, several: bool) -> float:
-    """Return the bytes a pixel that the losses take besides."""
-    apart = _APART_COPIES * several * sum(_maps(layer) for layer in used_layers(recipe))
-    return word * apart + 4 * (_CONTENT_COPIES - 1) * _content_numbers(recipe)
+def _content_bytes(recipe: Recipe) -> float:
+    """Return the bytes a pixel that the content loss takes besides."""
+    return 4 * (_CONTENT_COPIES - 1) * _content_numbers(recipe)
 
 
 def _content_numbers(recipe: Recipe) -> float:
