@@ -32,9 +32,12 @@ _CONTENT_COPIES = 5
 # together again, in bfloat16 by way of other layouts.
 _APART_COPIES = {"float32": 1.0, "bfloat16": 7.0}
 
-# Copies of the images themselves, 3 float32 a pixel: image, gradient, Adam's moments, average, and up to seven at
-# once in the total variation.
-_IMAGE_COPIES = 12
+# Copies of the layers behind the losses that a tile needs besides: what it owns of them, with zeros around it.
+_OWNED_COPIES = {"float32": 1.0, "bfloat16": 2.0}
+
+# Copies of the images themselves, 3 float32 a pixel: image, two gradients, Adam's moments, average, pictures, and up
+# to seven at once in the total variation.
+_IMAGE_COPIES = 14
 
 
 def used_layers(recipe: Recipe) -> tuple[str, ...]:
@@ -71,7 +74,7 @@ def predicted_bytes(
     )
     heads = _by_block({layer: _maps(layer) for layer in layers})
     front, rear = _seen(height, width, window, striped=whole >= _STRIPED_FROM and bool(maps[1]))
-    apart = _APART_COPIES[kind] * (count > 1)
+    apart = _APART_COPIES[kind] * (count > 1) + _OWNED_COPIES[kind] * (window is not None)
     numbers = sum(
         count * pixels * (_COPIES[kind] * (all_maps + ends) + apart * ends)
         for pixels, all_maps, ends in zip((front, rear), maps, heads, strict=True)

@@ -217,9 +217,12 @@ class Stylizer:
     ) -> Outcome:
         tiling = self._room.tiling(scale.height, scale.width, len(chunk.contents))
         style = self._style_targets.blended(chunk.styles, chunk.blend, scale)
-        contents, snapshot = self._preprocess(chunk.contents, scale), course.snapshot()
+        snapshot = course.snapshot()
         done = 0 if snapshot is None else snapshot.step
-        objective = make_objective(self._network, self.recipe, contents, style, tiling, done)
+        # Nobody keeps the preprocessed pictures: 150 MB at 4096x3072.
+        objective = make_objective(
+            self._network, self.recipe, self._preprocess(chunk.contents, scale), style, tiling, done
+        )
         return optimize(
             objective, image, self._settings(scale),
             state=state, resume=snapshot, tick=course.tick, observe=course.observe, every=every,
