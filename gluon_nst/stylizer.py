@@ -98,7 +98,7 @@ class Stylizer:
     ) -> None:
         self.recipe = recipe
         self.device = backend.device_name(device)
-        chosen = choose_precision(_wanted(precision, recipe), self.device)
+        chosen = choose_precision(precision, self.device)
         self.precision, self.notes = chosen.name, (chosen.note,) * bool(chosen.note)
         self.parameters = load_parameters("bundled", recipe.network) if parameters is None else parameters
         self._context = backend.context(self.device)
@@ -255,8 +255,3 @@ class Stylizer:
             original_colors(picture, resize(photograph, *picture.shape[:2]))
             for picture, photograph in zip(pictures, chunk.photographs, strict=True)
         ]
-
-
-def _wanted(precision: str, recipe: Recipe) -> str:
-    """Return float32 for "auto" under L-BFGS: rounded gradients mislead its line search."""
-    return "float32" if precision == "auto" and recipe.optimizer == "lbfgs" else precision

@@ -171,10 +171,6 @@ def test_a_gpu_takes_tf32_from_ampere_on(monkeypatch):
         choose_precision("tf32", "gpu:0")
 
 
-def test_lbfgs_stays_in_float32_unless_asked():
-    assert Stylizer(load_recipe("keras-lbfgs-vgg19"), device="cpu").precision == "float32"
-
-
 # --- pictures ---
 
 
