@@ -95,7 +95,8 @@ def test_the_table_of_failures_is_a_manifest_of_the_same_jobs(tmp_path):
     base = load_recipe("default")
     changes = {
         "size": 300, "steps": 30, "coarse_steps": 50, "average": 0.97, "clip": False,
-        "learning_rate": 1e-08, "optimizer": "lbfgs", "shape": [64, 96], "content_layers": {"relu3_1": 0.5, "relu4_2": 1.0},
+        "learning_rate": 1e-08, "optimizer": "lbfgs", "shape": [64, 96],
+        "content_layers": {"relu3_1": 0.5, "relu4_2": 1.0},
     }  # fmt: skip
     out = tmp_path / "out"
     names = ["/in/a;b,=2.jpg", "s3://bucket/é \n.png", "/in/'\"{}[].jpg"]
