@@ -162,13 +162,14 @@ def cluster(tmp_path_factory):
 
 
 def test_a_worker_that_joins_in_the_middle_gets_work(tmp_path, cluster):
-    arguments = (*write_field(tmp_path, ["good"] * COUNT), "--scheduler", cluster.address)
+    arguments = (*write_field(tmp_path, ["good"] * 3 * COUNT), "--scheduler", cluster.address)
+    # Enough for a newcomer that takes long to start.
     with Running(*arguments) as batch:
         under_way(tmp_path / "out")
         nanny = cluster.add_worker(7)
         code, told = batch.end()
     assert code == 0, told
-    all_done_once(tmp_path / "out")
+    all_done_once(tmp_path / "out", 3 * COUNT)
     (newcomer,) = workers_below(nanny.pid)
     used = [record["worker"].rpartition(":")[2] for record in journal_of(tmp_path / "out")]
     assert str(newcomer.pid) in used
