@@ -85,7 +85,7 @@ class VGGFeatures(gluon.Block):  # type: ignore[misc]
             if name in wanted
         )
         _check_arrays(arrays, self.convolutions, network)
-        self._widest = widest_image(bfloat16_kernels()) if precision == "bfloat16" else None
+        self.widest = widest_image(bfloat16_kernels()) if precision == "bfloat16" else None
         front = [conv for conv in self.convolutions if conv.startswith("conv1_")]
         rear = list(self.convolutions[len(front) :])
 
@@ -114,13 +114,13 @@ class VGGFeatures(gluon.Block):  # type: ignore[misc]
         ImageSizeError
             If a side of the image is below 16 pixels.
         """
-        _check_size(image.shape, self._widest)
+        _check_size(image.shape, self.widest)
         with autograd.record():
             return list(self(image))
 
     def extract(self, image: Any) -> dict[str, Any]:
         """Return the feature maps by layer name, to look at or to compare with; nothing is recorded."""
-        _check_size(image.shape, self._widest)
+        _check_size(image.shape, self.widest)
         with autograd.train_mode():
             return dict(zip(self.names, self(image), strict=True))
 

@@ -8,8 +8,8 @@ from gluon_nst import backend
 from gluon_nst.errors import OutOfMemoryError
 from gluon_nst.machine import available_memory, resident_memory
 from gluon_nst.memory_limit import MemoryLimit
-from gluon_nst.memory_model import predicted_bytes, used_layers
-from gluon_nst.recipe import Recipe
+from gluon_nst.memory_model import predicted_bytes
+from gluon_nst.recipe import Recipe, used_layers
 from gluon_nst.tiles import Tiling, choose_tiling, margin, smallest_window
 
 __all__ = ["Room", "device_room"]

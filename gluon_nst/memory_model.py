@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from gluon_nst.recipe import Recipe
+from gluon_nst.recipe import Recipe, used_layers
 from gluon_nst.vgg_layers import channels, convolutions_up_to
 
-__all__ = ["predicted_bytes", "used_layers"]
+__all__ = ["predicted_bytes"]
 
 # Python, MXNet and the kernels that oneDNN makes; and numbers of the parameters, in its layout and in ours. Together
 # what is left at no pixels: 424 MB in float32, 381 MB in bfloat16.
@@ -38,11 +38,6 @@ _OWNED_COPIES = {"float32": 1.0, "bfloat16": 2.0}
 # Copies of the images themselves, 3 float32 a pixel: image, two gradients, Adam's moments, average, pictures, and up
 # to seven at once in the total variation.
 _IMAGE_COPIES = 14
-
-
-def used_layers(recipe: Recipe) -> tuple[str, ...]:
-    """Return the layers behind a loss that counts."""
-    return tuple(layer for layer, weight in (*recipe.content_layers, *recipe.style_layers) if weight)
 
 
 def predicted_bytes(

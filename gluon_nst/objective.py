@@ -8,11 +8,20 @@ from typing import Any
 from gluon_nst.backend import as_float32, autograd, cast_like, nd
 from gluon_nst.features import VGGFeatures
 from gluon_nst.generated_image import GeneratedImage
-from gluon_nst.losses import content_divisor, content_loss, normalized_gram, style_loss, total_variation
+from gluon_nst.losses import (
+    content_divisor,
+    content_loss,
+    gram_divisor,
+    match_gram,
+    normalized_gram,
+    style_loss,
+    total_variation,
+)
 from gluon_nst.optimize import Evaluation
 from gluon_nst.recipe import Recipe
+from gluon_nst.vgg_layers import positions
 
-__all__ = ["StyleTransferObjective", "content_targets", "style_targets"]
+__all__ = ["StyleTransferObjective", "add_to", "content_targets", "divided_grams", "style_targets"]
 
 
 def content_targets(network: VGGFeatures, recipe: Recipe, contents: Any) -> dict[str, Any]:
@@ -29,6 +38,14 @@ def style_targets(network: VGGFeatures, recipe: Recipe, style: Any) -> dict[str,
         layer: normalized_gram(features[layer], recipe.gram)
         for layer, weight in recipe.style_layers
         if weight
+    }
+
+
+def divided_grams(recipe: Recipe, grams: Mapping[str, Any], height: int, width: int) -> dict[str, Any]:
+    """Return raw Gram matrices of whole images of this shape, divided as the recipe says."""
+    return {
+        layer: gram / gram_divisor(recipe.gram, gram.shape[1], positions(layer, height, width))
+        for layer, gram in grams.items()
     }
 
 
@@ -61,22 +78,28 @@ class StyleTransferObjective:
         image = generated.image.data()
         features = dict(zip(self._network.names, self._network.record(generated()), strict=True))
         heads: dict[str, Any] = {}
-        losses = {"content": self._content(features, heads), "style": self._style(features, heads, image)}
+        losses = {
+            "content": self._content(features, heads, image, self._contents),
+            "style": self._style(features, heads, image),
+        }
         if heads:
             autograd.backward([features[layer] for layer in heads], head_grads=list(heads.values()))
         losses["tv"], gradient = self._variation(image, generated.gradient)
         losses["total"] = losses["content"] + losses["style"] + losses["tv"]
         return Evaluation(losses, gradient)
 
-    def _content(self, features: Mapping[str, Any], heads: dict[str, Any]) -> Any:
-        total = _zeros(next(iter(features.values())))
+    def _content(
+        self, features: Mapping[str, Any], heads: dict[str, Any], image: Any, targets: Mapping[str, Any]
+    ) -> Any:
+        """Return the content loss of the layers given, (N,), whose targets may be parts; add to their heads."""
+        total = _zeros(image)
         for layer, layer_weight in self._recipe.content_layers:
             weight = self._recipe.content_weight * layer_weight
             if weight and layer in features:
                 found, divisor = features[layer].detach(), self._divisors[layer]
-                value, gradient = content_loss(found, self._contents[layer], divisor, weight)
+                value, gradient = content_loss(found, targets[layer], divisor, weight)
                 total = total + value
-                _add(heads, layer, cast_like(gradient, found))
+                add_to(heads, layer, cast_like(gradient, found))
         return total
 
     def _style(self, features: Mapping[str, Any], heads: dict[str, Any], image: Any) -> Any:
@@ -87,8 +110,24 @@ class StyleTransferObjective:
                 found, target = features[layer].detach(), self._styles[layer]
                 value, gradient = style_loss(found, target, recipe.style_loss, recipe.gram, pixels, weight)
                 total = total + value
-                _add(heads, layer, gradient)
+                add_to(heads, layer, gradient)
         return total
+
+    def _match(self, grams: Mapping[str, Any], image: Any) -> tuple[Any, dict[str, Any]]:
+        """Return the style loss of raw Gram matrices of whole images, (N,), and layer -> D of `match_gram`."""
+        recipe, total, matrices = self._recipe, _zeros(image), {}
+        height, width = image.shape[2:]
+        divided = divided_grams(recipe, grams, height, width)
+        for layer, layer_weight in recipe.style_layers:
+            if layer in divided:
+                count = positions(layer, height, width)
+                divisor = gram_divisor(recipe.gram, divided[layer].shape[1], count)
+                value, matrices[layer] = match_gram(
+                    divided[layer], self._styles[layer], recipe.style_loss, divisor, count, height * width,
+                    recipe.style_weight * layer_weight,
+                )  # fmt: skip
+                total = total + value
+        return total, matrices
 
     def _variation(self, image: Any, gradient: Any) -> tuple[Any, Any]:
         weight = self._recipe.tv_weight
@@ -102,5 +141,6 @@ def _zeros(array: Any) -> Any:
     return nd.zeros(array.shape[0], ctx=array.context)
 
 
-def _add(heads: dict[str, Any], layer: str, gradient: Any) -> None:
-    heads[layer] = heads[layer] + gradient if layer in heads else gradient
+def add_to(sums: dict[str, Any], layer: str, value: Any) -> None:
+    """Add a layer's value to the sum of those before; the first one begins it."""
+    sums[layer] = sums[layer] + value if layer in sums else value

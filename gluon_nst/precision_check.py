@@ -68,8 +68,7 @@ def _evaluate(network: VGGFeatures, pixels: NDArray[np.float32]) -> dict[str, li
     """Return feature maps, Gram matrices, and the gradient of the Gram matrices' squares to the image."""
     image = to_ndarray(pixels)
     image.attach_grad()
-    with autograd.record():
-        maps = network.record(image)
+    maps = network.record(image)
     kept = [each.detach() for each in maps]
     grams = [gram_matrix(each) for each in kept]
     heads = [gram_product(gram / gram.norm(), each) for gram, each in zip(grams, kept, strict=True)]

@@ -27,6 +27,7 @@ __all__ = [
     "make_recipe",
     "recipe_digest",
     "recipe_mapping",
+    "used_layers",
 ]
 
 LayerWeights = tuple[tuple[str, float], ...]
@@ -184,6 +185,11 @@ class Recipe:
     def replace(self, **changes: object) -> Recipe:
         """Return a copy with some fields changed, validated again."""
         return make_recipe({**recipe_mapping(self), **changes})
+
+
+def used_layers(recipe: Recipe) -> tuple[str, ...]:
+    """Return the layers behind a loss that counts."""
+    return tuple(layer for layer, weight in (*recipe.content_layers, *recipe.style_layers) if weight)
 
 
 _TYPES: dict[str, str] = {field.name: str(field.type) for field in dataclasses.fields(Recipe)}

@@ -14,8 +14,8 @@ from gluon_nst.backend import as_float32, autograd, cast_like, nd
 from gluon_nst.features import VGGFeatures
 from gluon_nst.generated_image import GeneratedImage
 from gluon_nst.gram import gram_matrix, gram_product
-from gluon_nst.losses import content_loss, gram_divisor, match_gram, normalized_gram
-from gluon_nst.objective import StyleTransferObjective
+from gluon_nst.losses import normalized_gram
+from gluon_nst.objective import StyleTransferObjective, add_to, divided_grams
 from gluon_nst.optimize import Evaluation
 from gluon_nst.recipe import Recipe
 from gluon_nst.segment import Segment
@@ -35,8 +35,6 @@ _ROWS = 128
 # Pixels of a chunk from which memory is worth the time of a second forward pass through the first block, a
 # tenth of all that is computed forward.
 _LARGE = 1 << 19
-
-_BESIDE = ("pool1",)
 
 
 def stripes_pay(network: VGGFeatures, shape: tuple[int, ...]) -> bool:
@@ -87,8 +85,7 @@ class StripedNetwork:
         for _, found in self.walk(image, {*layers, "pool1"}):
             pooled.append(found.pop("pool1"))
             for layer, owned in found.items():
-                gram = gram_matrix(owned)
-                grams[layer] = grams[layer] + gram if layer in grams else gram
+                add_to(grams, layer, gram_matrix(owned))
         return grams, nd.concat(*pooled, dim=2)
 
     def behind(self, pooled: Any) -> dict[str, Any]:
@@ -111,9 +108,7 @@ def striped_style_targets(network: VGGFeatures, recipe: Recipe, style: Any) -> d
     """Return what `gluon_nst.objective.style_targets` does, the first block in stripes."""
     striped, wanted = StripedNetwork(network), {layer for layer, weight in recipe.style_layers if weight}
     grams, pooled = striped.look(style, wanted)
-    pixels = style.shape[2] * style.shape[3]
-    found = {layer: gram / gram_divisor(recipe.gram, gram.shape[1], pixels) for layer, gram in grams.items()}
-    return found | {
+    return divided_grams(recipe, grams, *style.shape[2:]) | {
         layer: normalized_gram(maps.detach(), recipe.gram)
         for layer, maps in striped.behind(pooled).items()
         if layer in wanted
@@ -140,7 +135,8 @@ class StripedObjective(StyleTransferObjective):
         image = generated.image.data()
         grams, pooled = self._striped.look(image, dict(self._styles))
         losses = self._behind(pooled, image)
-        matrices = self._compare(grams, image, losses)
+        style, matrices = self._match(grams, image)
+        losses["style"] = losses["style"] + style
         gradient = nd.zeros_like(image)
         for stripe, seen in self._striped.stripes(image):
             part = self._stripe_gradient(stripe, seen, matrices, pooled.grad, losses)
@@ -155,22 +151,12 @@ class StripedObjective(StyleTransferObjective):
         pooled.attach_grad()
         features = self._striped.behind(pooled)
         heads: dict[str, Any] = {}
-        losses = {"content": self._content(features, heads), "style": self._style(features, heads, image)}
+        losses = {
+            "content": self._content(features, heads, image, self._contents),
+            "style": self._style(features, heads, image),
+        }
         autograd.backward([features[layer] for layer in heads], head_grads=list(heads.values()))
         return losses
-
-    def _compare(self, grams: Mapping[str, Any], image: Any, losses: dict[str, Any]) -> dict[str, Any]:
-        """Return layer -> D of `match_gram` for the first block; add its style losses."""
-        recipe, matrices = self._recipe, {}
-        pixels = image.shape[2] * image.shape[3]
-        for layer, gram in grams.items():
-            divided = gram_divisor(recipe.gram, gram.shape[1], pixels)
-            value, matrices[layer] = match_gram(
-                gram / divided, self._styles[layer], recipe.style_loss, divided, pixels, pixels,
-                recipe.style_weight * dict(recipe.style_layers)[layer],
-            )  # fmt: skip
-            losses["style"] = losses["style"] + value
-        return matrices
 
     def _stripe_gradient(
         self, stripe: Tile, seen: Any, matrices: Mapping[str, Any], behind: Any, losses: dict[str, Any]
@@ -181,18 +167,14 @@ class StripedObjective(StyleTransferObjective):
             maps = dict(zip(self._striped.front.names, self._striped.front(seen), strict=True))
         box = stripe.owned.at(2)
         heads = {"pool1": _rows(behind, box.top, box.bottom)}
-        for layer, matrix in matrices.items():
-            heads[layer] = gram_product(matrix, _owned(maps[layer], layer, stripe))
-        for layer, weight in self._recipe.content_layers:
-            if weight and layer in maps:
-                found = _owned(maps[layer], layer, stripe)
-                target = _rows(self._contents[layer], stripe.owned.top, stripe.owned.bottom)
-                value, head = content_loss(
-                    found, target, self._divisors[layer], self._recipe.content_weight * weight
-                )
-                losses["content"] = losses["content"] + value
-                head = cast_like(head, found)
-                heads[layer] = heads[layer] + head if layer in heads else head
+        owned = {layer: _owned(maps[layer], layer, stripe) for layer in self._striped.taps}
+        targets = {
+            layer: _rows(target, stripe.owned.top, stripe.owned.bottom)
+            for layer, target in self._contents.items()
+            if layer in owned
+        }
+        heads |= {layer: gram_product(matrix, owned[layer]) for layer, matrix in matrices.items()}
+        losses["content"] = losses["content"] + self._content(owned, heads, seen, targets)
         spread = [_spread(head, maps[layer], layer, stripe) for layer, head in heads.items()]
         autograd.backward([maps[layer] for layer in heads], head_grads=spread)
         return seen.grad
@@ -205,7 +187,7 @@ def _rows(array: Any, top: int, bottom: int) -> Any:
 
 def _place(name: str, stripe: Tile) -> tuple[int, int]:
     """Return from which to which row a stripe owns the map that it sees."""
-    box = stripe.owned.within(stripe.window).at(2 if name in _BESIDE else 1)
+    box = stripe.owned.within(stripe.window).at(2 if name == "pool1" else 1)
     return box.top, box.bottom
 
 

@@ -15,7 +15,6 @@ import numpy as np
 from gluon_nst import backend
 from gluon_nst.activations import rescaled_arrays
 from gluon_nst.backend import to_ndarray, translate_errors
-from gluon_nst.bfloat16 import bfloat16_kernels, widest_image
 from gluon_nst.checkpoint import Checkpoint, Tick, ignore_tick
 from gluon_nst.chunk import Chunk, Pixels, make_chunks
 from gluon_nst.course import Course, check_fit
@@ -30,7 +29,7 @@ from gluon_nst.precision import choose_precision
 from gluon_nst.preprocessing import PIXEL_UNITS, deprocess, preprocess
 from gluon_nst.progress import REPORT_EVERY, LossPoint, Observer, ignore_progress
 from gluon_nst.pyramid import Scale, working_shape
-from gluon_nst.recipe import Recipe
+from gluon_nst.recipe import Recipe, used_layers
 from gluon_nst.starts import enlarge, noise
 from gluon_nst.targets import StyleTargets
 from gluon_nst.tiled_objective import make_objective
@@ -108,7 +107,7 @@ class Stylizer:
         with translate_errors():
             self._network = VGGFeatures(
                 rescaled_arrays(self.parameters, recipe.activations),
-                [layer for layer, weight in (*recipe.content_layers, *recipe.style_layers) if weight],
+                used_layers(recipe),
                 network=recipe.network,
                 pooling=recipe.pooling,
                 padding=recipe.padding,
@@ -116,8 +115,8 @@ class Stylizer:
                 context=self._context,
                 precision="bfloat16" if self.precision == "bfloat16" else "float32",
             )
-        widest = widest_image(bfloat16_kernels()) if self.precision == "bfloat16" else None
-        self._room = Room(recipe, self.precision, self.device, parse_memory_limit(max_memory), widest)
+        limit = parse_memory_limit(max_memory)
+        self._room = Room(recipe, self.precision, self.device, limit, self._network.widest)
         self._style_targets = StyleTargets(self._network, recipe, self._context, self._room.tiling)
 
     def stylize(

@@ -16,8 +16,7 @@ from gluon_nst.backend import as_float32, autograd, cast_like, nd, release_memor
 from gluon_nst.features import VGGFeatures
 from gluon_nst.generated_image import GeneratedImage
 from gluon_nst.gram import gram_matrix, gram_product
-from gluon_nst.losses import content_loss, gram_divisor, match_gram
-from gluon_nst.objective import StyleTransferObjective, content_targets
+from gluon_nst.objective import StyleTransferObjective, add_to, content_targets, divided_grams
 from gluon_nst.optimize import Evaluation
 from gluon_nst.recipe import Recipe
 from gluon_nst.striped_objective import StripedObjective, striped_content_targets, stripes_pay
@@ -70,7 +69,8 @@ def tiled_content_targets(
 
 def tiled_style_targets(network: VGGFeatures, recipe: Recipe, style: Any, tiling: Tiling) -> dict[str, Any]:
     """Return what `gluon_nst.objective.style_targets` does, computed tile by tile."""
-    return _grams(network, recipe, style, tiling.tiles())
+    grams = _grams(network, recipe, style, tiling.tiles())
+    return divided_grams(recipe, grams, tiling.height, tiling.width)
 
 
 class TiledObjective(StyleTransferObjective):
@@ -106,10 +106,10 @@ class TiledObjective(StyleTransferObjective):
         image = generated.image.data()
         tiles = list(self._tiling.tiles(shift_of_step(self._recipe.seed, self._done)))
         self._done += 1
-        losses = {name: nd.zeros(image.shape[0], ctx=image.context) for name in ("content", "style")}
+        losses = {"content": nd.zeros(image.shape[0], ctx=image.context)}
         # The two passes lay out the memory in different ways.
         release_memory(image.context)
-        matrices = self._compare(image, tiles, losses)
+        losses["style"], matrices = self._match(_grams(self._network, self._recipe, image, tiles), image)
         release_memory(image.context)
         gradient = nd.zeros_like(image)
         for tile in tiles if matrices or self._contents else ():
@@ -120,42 +120,19 @@ class TiledObjective(StyleTransferObjective):
         losses["total"] = losses["content"] + losses["style"] + losses["tv"]
         return Evaluation(losses, gradient)
 
-    def _compare(self, image: Any, tiles: Sequence[Tile], losses: dict[str, Any]) -> dict[str, Any]:
-        """Return layer -> D of `match_gram` for the whole image; add the style losses."""
-        recipe, tiling = self._recipe, self._tiling
-        matrices: dict[str, Any] = {}
-        found = _grams(self._network, recipe, image, tiles)
-        for layer, weight in recipe.style_layers:
-            if weight:
-                positions = _positions(tiling, layer)
-                divided = gram_divisor(recipe.gram, found[layer].shape[1], positions)
-                value, matrices[layer] = match_gram(
-                    found[layer], self._styles[layer], recipe.style_loss, divided, positions,
-                    tiling.height * tiling.width, recipe.style_weight * weight,
-                )  # fmt: skip
-                losses["style"] = losses["style"] + value
-        return matrices
-
     def _tile_gradient(
         self, window: Any, tile: Tile, matrices: Mapping[str, Any], losses: dict[str, Any]
     ) -> Any:
         """Return the gradient to the pixels of a window of all that its tile owns; add its content loss."""
         window.attach_grad()
         features = dict(zip(self._network.names, self._network.record(window), strict=True))
-        heads = {
-            layer: gram_product(matrix, _owned(features[layer], layer, tile))
-            for layer, matrix in matrices.items()
+        owned = {layer: _owned(found, layer, tile) for layer, found in features.items()}
+        targets = {
+            layer: _owned(_cut(target, tile.window.at(stride(layer))), layer, tile)
+            for layer, target in self._contents.items()
         }
-        for layer, weight in self._recipe.content_layers:
-            if weight:
-                found = _owned(features[layer], layer, tile)
-                target = _owned(_cut(self._contents[layer], tile.window.at(stride(layer))), layer, tile)
-                value, gradient = content_loss(
-                    found, target, self._divisors[layer], self._recipe.content_weight * weight
-                )
-                losses["content"] = losses["content"] + value
-                gradient = cast_like(gradient, found)
-                heads[layer] = heads[layer] + gradient if layer in heads else gradient
+        heads = {layer: gram_product(matrix, owned[layer]) for layer, matrix in matrices.items()}
+        losses["content"] = losses["content"] + self._content(owned, heads, window, targets)
         autograd.backward([features[layer] for layer in heads], head_grads=list(heads.values()))
         return window.grad
 
@@ -163,24 +140,16 @@ class TiledObjective(StyleTransferObjective):
 def _grams(
     network: VGGFeatures, recipe: Recipe, image: Any, tiles: Sequence[Tile] | Iterator[Tile]
 ) -> dict[str, Any]:
-    """Return layer -> normalized Gram matrices (N, C, C) of whole images."""
+    """Return layer -> raw Gram matrices (N, C, C) of whole images."""
     wanted = [layer for layer, weight in recipe.style_layers if weight]
     grams: dict[str, Any] = {}
     for tile in tiles if wanted else ():
         features = network.extract(_cut(image, tile.window))
         for layer in wanted:
             gram = gram_matrix(_owned(features[layer], layer, tile))
-            grams[layer] = grams[layer] + gram if layer in grams else gram
+            add_to(grams, layer, gram)
         nd.waitall()
-    height, width = image.shape[2:]
-    for layer in wanted:
-        positions = (height // stride(layer)) * (width // stride(layer))
-        grams[layer] = grams[layer] / gram_divisor(recipe.gram, grams[layer].shape[1], positions)
     return grams
-
-
-def _positions(tiling: Tiling, layer: str) -> int:
-    return (tiling.height // stride(layer)) * (tiling.width // stride(layer))
 
 
 def _owned(features: Any, layer: str, tile: Tile) -> Any:

@@ -61,6 +61,12 @@ def channels(layer: str) -> int:
     return _BLOCK_CHANNELS[int(layer[4]) - 1]
 
 
+def positions(layer: str, height: int, width: int) -> int:
+    """Return h*w of a layer, of an image's: every block before its own has halved both sides, rounding down."""
+    halvings = int(layer[4]) - 1
+    return (height >> halvings) * (width >> halvings)
+
+
 def convolutions_up_to(network: str, layers: tuple[str, ...]) -> tuple[str, ...]:
     """Return the convolutions that must run so that every one of `layers` is computed."""
     names = CONVOLUTIONS[network]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from gluon_nst.pyramid import Scale
-from gluon_nst.recipe import Recipe
-from gluon_nst.vgg_layers import channels, convolutions_up_to
+from gluon_nst.recipe import Recipe, used_layers
+from gluon_nst.vgg_layers import channels, convolutions_up_to, positions
 
 __all__ = [
     "ROOFLINE_CHANNELS",
@@ -34,8 +34,8 @@ def step_flops(recipe: Recipe, height: int, width: int) -> int:
 
     All else (activations, pooling, losses, the optimizer) is left out: under one percent together.
     """
-    layers = tuple(name for name, weight in (*recipe.content_layers, *recipe.style_layers) if weight)
-    macs = sum(convolution_macs(conv, height, width) for conv in convolutions_up_to(recipe.network, layers))
+    run = convolutions_up_to(recipe.network, used_layers(recipe))
+    macs = sum(convolution_macs(conv, height, width) for conv in run)
     macs += sum(gram_macs(layer, height, width) for layer, weight in recipe.style_layers if weight)
     return _FLOPS_PER_MAC * macs
 
@@ -44,21 +44,15 @@ def convolution_macs(conv: str, height: int, width: int) -> int:
     """Return the multiply-adds of one 3x3 convolution, forward, in a picture of this shape in pixels."""
     block, index = int(conv[4]), int(conv[6])
     inputs = channels(conv) if index > 1 else channels(f"conv{block - 1}_1") if block > 1 else 3
-    return 9 * inputs * channels(conv) * _positions(conv, height, width)
+    return 9 * inputs * channels(conv) * positions(conv, height, width)
 
 
 def gram_macs(layer: str, height: int, width: int) -> int:
     """Return the multiply-adds of one layer's Gram matrix ``F F^T``; the gradient ``D F`` has as many."""
-    return channels(layer) ** 2 * _positions(layer, height, width)
+    return channels(layer) ** 2 * positions(layer, height, width)
 
 
 def schedule_steps(scales: tuple[Scale, ...]) -> float:
     """Return how many steps at the last scale the whole pyramid is worth, a step counting by its pixels."""
     last = scales[-1].height * scales[-1].width
     return sum(scale.steps * scale.height * scale.width for scale in scales) / last
-
-
-def _positions(layer: str, height: int, width: int) -> int:
-    """Return h*w of a layer: every block before its own has halved both sides, rounding down."""
-    halvings = int(layer[4]) - 1
-    return (height >> halvings) * (width >> halvings)
