@@ -9,6 +9,7 @@ from typing import NamedTuple
 from gluon_nst.batch.look_ahead import Looker, in_order
 from gluon_nst.batch.manifest import Row, read_manifest
 from gluon_nst.batch.naming import DEFAULT_NAME, check_name, output_name, place_output
+from gluon_nst.batch.shards import in_shard
 from gluon_nst.batch.sources import Source, find_pictures
 from gluon_nst.errors import UsageError
 from gluon_nst.jobs import Job
@@ -40,6 +41,9 @@ class BatchRequest:
         Template of the outputs' names, as `gluon_nst.batch.naming.check_name` takes it.
     weights, parameters, device, precision
         As in `gluon_nst.jobs.Job`.
+    shard
+        (K, N) for part K of N, from 1, see `gluon_nst.batch.shards`; only its own content images are looked at.
+        None is all.
     """
 
     inputs: tuple[str, ...]
@@ -54,6 +58,7 @@ class BatchRequest:
     parameters: str = ""
     device: str = "auto"
     precision: str = "auto"
+    shard: tuple[int, int] | None = None
 
 
 class Candidate(NamedTuple):
@@ -93,6 +98,13 @@ class _Wish(NamedTuple):
 
     source: Source
     row: Row | None
+
+
+class _Order(NamedTuple):
+    """A content image, and the jobs to do with it, which lack their fingerprints."""
+
+    wish: _Wish
+    jobs: list[Job]
 
 
 def collect_jobs(request: BatchRequest, tally: Tally | None = None) -> Iterator[Candidate]:
@@ -156,13 +168,23 @@ def _candidates(
     request: BatchRequest, wishes: Iterable[_Wish], styles: Sequence[str], tally: Tally
 ) -> Iterator[Candidate]:
     looker = Looker()
-    for wish, look in in_order(lambda wish: looker.look(wish.source), wishes):
+    for (wish, jobs), look in in_order(
+        lambda order: looker.look(order.wish.source), _orders(request, wishes, styles)
+    ):
         if look.header is not None and look.header.stylized and not wish.source.named:
             tally.stylized += 1
             continue
-        for job in _jobs(request, wish, styles):
+        for job in jobs:
             marks = (look.fingerprint, *map(looker.mark, job.styles))
             yield Candidate(dataclasses.replace(job, fingerprints=marks), look.shape, _origin(wish))
+
+
+def _orders(request: BatchRequest, wishes: Iterable[_Wish], styles: Sequence[str]) -> Iterator[_Order]:
+    """Yield what belongs to the shard: looking at the images of all others would take most of a start's time."""
+    for wish in wishes:
+        jobs = [job for job in _jobs(request, wish, styles) if in_shard(job.output, request.shard)]
+        if jobs:
+            yield _Order(wish, jobs)
 
 
 def _origin(wish: _Wish) -> str:

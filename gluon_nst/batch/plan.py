@@ -13,7 +13,6 @@ import math
 import os
 import sqlite3
 import tempfile
-import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -21,11 +20,12 @@ from typing import NamedTuple
 from gluon_nst.batch.cost import cost_of
 from gluon_nst.batch.last_records import FAILURES
 from gluon_nst.batch.plan_recipes import PlanRecipes
+from gluon_nst.batch.shards import same_name
 from gluon_nst.batch.standing import Task
 from gluon_nst.errors import OutputError, UsageError
 from gluon_nst.jobs import Job, JobResult, job_from_record, job_id, job_record
 from gluon_nst.recipe import Recipe
-from gluon_nst.storage import exists, is_url
+from gluon_nst.storage import exists
 
 __all__ = ["Group", "Plan"]
 
@@ -112,11 +112,6 @@ class Plan:
         if found:
             more = f"\nand {found - _NAMED} more." if found > _NAMED else ""
             raise UsageError("\n".join(clashes) + more)
-
-    def keep_shard(self, number: int, count: int) -> None:
-        """Keep the jobs of one of `count` parts, `number` from 1; every job is in exactly one, by its output."""
-        self._base.create_function("part", 1, lambda output: zlib.crc32(output) % count + 1)
-        self._base.execute("DELETE FROM job WHERE part(output) <> ?", (number,))
 
     # ---- what was done before
 
@@ -234,7 +229,7 @@ class Plan:
         height, width = shape or (None, None)
         look = json.dumps([job.styles, job.blend])
         row = (
-            job_id(job), _bytes(_same_name(job.output)), json.dumps([job.content, look, number]), _bytes(origin),
+            job_id(job), _bytes(same_name(job.output)), json.dumps([job.content, look, number]), _bytes(origin),
             json.dumps(job_record(job)), number, look, height, width, self._cost(job.recipe, shape),
         )  # fmt: skip
         # Ignored, not failed: without a journal a statement that fails cannot be undone.
@@ -253,7 +248,7 @@ class Plan:
         if first is not None:
             where = f"{first} and {origin}" if first != origin else f"{origin} (twice)"
             return f"the same job is given twice: {where}. Leave one out."
-        first = self._origin_where("output", _bytes(_same_name(job.output)))
+        first = self._origin_where("output", _bytes(same_name(job.output)))
         return (
             f"{first or 'another job'} and {origin} would both be written to {job.output}. Rename one, "
             "or give them different names with --name or different output folders."
@@ -262,11 +257,6 @@ class Plan:
     def _origin_where(self, column: str, value: str | bytes) -> str | None:
         row = self._base.execute(f"SELECT origin FROM job WHERE {column} = ?", (value,)).fetchone()
         return None if row is None else _text(row[0])
-
-
-def _same_name(output: str) -> str:
-    """Return one spelling for all names of a file, as far as that can be told without asking the disk."""
-    return output if is_url(output) else os.path.normpath(output)
 
 
 def _bytes(text: str) -> bytes:

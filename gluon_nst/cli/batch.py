@@ -184,8 +184,6 @@ def _fill(plan: Plan, call: BatchCall, parameters: str, display: Display) -> Non
         take_input(style.path)
     skipped = Tally()
     plan.add(display.counted(collect_jobs(call.request(parameters), skipped)))
-    if call.shard is not None:
-        plan.keep_shard(*call.shard)
     if skipped.stylized:
         display.say(f"left out {skipped.stylized} pictures that gluon-nst made itself")
 

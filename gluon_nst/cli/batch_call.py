@@ -70,7 +70,7 @@ class BatchCall:
         return BatchRequest(
             self.inputs, self.styles, self.output, self.recipe, manifest=self.manifest, blend=self._blend(),
             suffix=self.suffix, name=self.name or DEFAULT_NAME, weights=weights, parameters=parameters,
-            device=self.device, precision=self.precision,
+            device=self.device, precision=self.precision, shard=self.shard,
         )  # fmt: skip
 
     def run_options(self) -> RunOptions:

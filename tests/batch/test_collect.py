@@ -14,6 +14,9 @@ import pytest
 
 from gluon_nst import storage
 from gluon_nst.batch.collect import BatchRequest, Candidate, Tally, collect_jobs
+from gluon_nst.batch.look_ahead import Look, Looker
+from gluon_nst.batch.shards import in_shard
+from gluon_nst.batch.sources import Source
 from gluon_nst.errors import ImageReadError, ManifestError, UsageError
 from gluon_nst.images.write import write_image
 from gluon_nst.jobs import job_id
@@ -243,3 +246,53 @@ def test_inputs_styles_and_output_may_be_urls(folder: Path) -> None:
     assert [each.shape for each in found] == [(20, 30), (20, 30)]
     assert all(all(each.job.fingerprints) for each in found)
     storage.resolve(url)[0].rm("/gluon_nst_test_collect", recursive=True)
+
+
+# ---- shards
+
+
+def manifest_of(folder: Path, names: list[str]) -> str:
+    path = folder / "rows.jsonl"
+    rows = [{"content": str(folder / "photos" / "a.jpg"), "output": name} for name in names]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    return str(path)
+
+
+@pytest.mark.parametrize("count", [1, 2, 7])
+def test_the_shards_share_out_all_jobs_and_none_twice(folder: Path, count: int) -> None:
+    names = [f"{number}/é {number}.png" for number in range(40)]
+    options: dict[str, Any] = {"inputs": (), "manifest": manifest_of(folder, names)}
+    whole = sorted(job_id(each.job) for each in collect(folder, **options))
+    parts = [collect(folder, **options, shard=(part, count)) for part in range(1, count + 1)]
+    assert all(parts)
+    assert sorted(job_id(each.job) for part in parts for each in part) == whole
+
+
+def test_a_jobs_shard_does_not_depend_on_the_other_jobs(folder: Path) -> None:
+    names = [f"{number}.png" for number in range(40)]
+    whole, some = (
+        outputs(folder, inputs=(), manifest=manifest_of(folder, chosen), shard=(2, 3))
+        for chosen in (names, names[::3])
+    )
+    assert set(some) == set(whole) & set(names[::3])
+    assert some
+
+
+def test_outputs_that_would_clash_are_in_one_shard() -> None:
+    for shard in [(part, 5) for part in range(1, 6)]:
+        assert in_shard("/out/a.png", shard) == in_shard("/out/./b/../a.png", shard)
+
+
+def test_only_the_images_of_the_shard_are_looked_at(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(12):
+        save(folder / "photos" / f"{number}.jpg")
+    looked: list[str] = []
+
+    def look(looker: Looker, source: Source) -> Look:
+        looked.append(source.path)
+        return Look(None, "")
+
+    monkeypatch.setattr(Looker, "look", look)
+    found = collect(folder, shard=(1, 3))
+    assert sorted(looked) == sorted(each.job.content for each in found)
+    assert 0 < len(looked) < 12

@@ -95,36 +95,6 @@ def test_a_file_name_that_is_no_unicode_is_planned_like_any_other(plan):
         plan.add([(job("/in/c.jpg", "/out/\udcff.png"), None, "c")])
 
 
-# ---- shards
-
-
-@settings(max_examples=25, deadline=None)
-@given(
-    names=st.lists(st.text("ab/é.\udcff", min_size=1, max_size=8), min_size=1, max_size=20, unique=True),
-    count=st.integers(1, 7),
-)
-def test_the_shards_share_out_all_jobs_and_none_twice(names, count):
-    jobs = [job(str(number), f"memory://out/{name}.png") for number, name in enumerate(names)]
-    taken = []
-    for number in range(1, count + 1):
-        with Plan() as part:
-            part.add(rows(*jobs))
-            part.keep_shard(number, count)
-            taken += [task.key for task in part.tasks()]
-    assert sorted(taken) == sorted(map(job_id, jobs))
-
-
-def test_a_jobs_shard_does_not_depend_on_the_other_jobs():
-    jobs = [job(f"{number}.jpg") for number in range(40)]
-    kept = []
-    for chosen in (jobs, jobs[::3]):
-        with Plan() as part:
-            part.add(rows(*chosen))
-            part.keep_shard(2, 3)
-            kept.append({task.key for task in part.tasks()})
-    assert kept[1] == kept[0] & {job_id(each) for each in jobs[::3]}
-
-
 # ---- order
 
 
