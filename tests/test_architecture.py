@@ -14,7 +14,7 @@ LEVELS = {
     0: "_version errors paths recipe recipe_files safer vgg_layers schedule pyramid jobs progress machine "
     "tiles memory_limit memory_model "
     "cuda_build cuda_libraries fusion mxnet_builds allocator bfloat16 "
-    "doctor.diagnosis doctor.gpu_diagnosis gpu_driver probe "
+    "doctor.diagnosis doctor.gpu_diagnosis gpu_driver probe launch.tls "
     "batch.settings batch.tally batch.roster batch.backlog batch.dispatch batch.feeding batch.limits "
     "batch.orders batch.outcomes batch.standing bench.flops bench.peak",
     1: "images storage listing inputs checkpoint chunk course batch loss_plot feature_sheet "
@@ -24,7 +24,7 @@ LEVELS = {
     "precision precision_check",
     4: "stylizer result feature_grid",
     5: "api worker doctor bench batch.attendant batch.runner batch.dask_runner batch.local_cluster batch.drive "
-    "batch.run batch.api",
+    "batch.run batch.api launch",
     6: "cli __main__",
 }
 LEVEL = {name: level for level, names in LEVELS.items() for name in names.split()}
@@ -90,7 +90,7 @@ def test_level_0_needs_the_standard_library_only(name):
 
 @pytest.mark.parametrize(
     ("library", "homes"),
-    [("mxnet", {"backend"}), ("distributed", {"batch.dask_runner", "batch.local_cluster"})],
+    [("mxnet", {"backend"}), ("distributed", {"batch.dask_runner", "batch.local_cluster", "launch.security"})],
 )
 def test_few_modules_import_each_engine(library, homes):
     users = {

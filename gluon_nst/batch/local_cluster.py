@@ -17,6 +17,8 @@ from dask.utils import parse_timedelta
 from distributed import Client, LocalCluster
 
 from gluon_nst.errors import ClusterError
+from gluon_nst.launch.security import security_of
+from gluon_nst.launch.tls import Tls, tls_address
 from gluon_nst.machine import cpu_cores, cpu_quota, usable_cores
 
 __all__ = ["connect", "dashboard_link", "local_client"]
@@ -88,26 +90,33 @@ def _signals_kept_off() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def connect(scheduler: str) -> Iterator[Client]:
+def connect(scheduler: str, tls: Tls | None = None) -> Iterator[Client]:
     """Yield a client of a running scheduler.
 
     Parameters
     ----------
     scheduler
         Its address, or the path of its scheduler file, which ends in ".json".
+    tls
+        With what to speak TLS; None does not.
 
     Raises
     ------
+    UsageError
+        If the TLS files are of no use, or the address asks for TLS and there are none, or the other way round.
     ClusterError
         If there is none within the time that Dask's setting `distributed.comm.timeouts.connect` gives: 30 seconds,
         if nobody changed it.
     """
     _quieten()
+    security = security_of(tls)
     until = time.monotonic() + float(parse_timedelta(dask.config.get("distributed.comm.timeouts.connect")))
     try:
         address = _address_in(Path(scheduler), until) if scheduler.endswith(".json") else scheduler
         with dask.config.set({_LOG: _LOGGED}):
-            client = Client(address, timeout=max(1.0, until - time.monotonic()))
+            client = Client(
+                tls_address(address, tls), security=security, timeout=max(1.0, until - time.monotonic())
+            )
     except (OSError, ValueError) as error:
         raise ClusterError(
             f"no Dask scheduler answers at {scheduler}: {error}. Start one with `dask scheduler`, or leave out "

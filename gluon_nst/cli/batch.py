@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gluon_nst.cli.batch_call import BatchCall
-from gluon_nst.cli.options import engine_options, json_option, option_group, recipe_options
+from gluon_nst.cli.options import engine_options, json_option, option_group, recipe_options, tls_options
 from gluon_nst.errors import ClusterError, ImageError, OutputError, ParametersError
 
 if TYPE_CHECKING:
@@ -122,6 +122,7 @@ _worker_options = option_group(
 @engine_options
 @_course_options
 @_worker_options
+@tls_options
 @json_option
 @click.option("-q", "--quiet", is_flag=True, help="Show failures and the summary only.")
 def batch(**options: Any) -> int:
@@ -219,7 +220,7 @@ def _runner(run: BatchRun, call: BatchCall, display: Display) -> Iterator[Runner
     from gluon_nst.batch.dask_runner import DaskRunner
     from gluon_nst.batch.local_cluster import connect, dashboard_link, local_client
 
-    clients = connect(call.scheduler) if call.scheduler else local_client(min(call.workers, run.to_do))
+    clients = connect(call.scheduler, call.tls) if call.scheduler else local_client(min(call.workers, run.to_do))
     with clients as client, contextlib.closing(DaskRunner(client, grace=call.grace)) as runner:
         if link := dashboard_link(client):
             display.say(f"dashboard: {link}")

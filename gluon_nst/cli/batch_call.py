@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from gluon_nst._version import __version__
 from gluon_nst.errors import UsageError
+from gluon_nst.launch.tls import Tls
 from gluon_nst.recipe import Recipe, recipe_mapping
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class BatchCall:
     shard: tuple[int, int] | None
     workers: int
     scheduler: str | None
+    tls: Tls | None
     wait_for_workers: float
     together: int
     run_dir: Path | None

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import click
 
+from gluon_nst.launch.tls import FOLDER_VARIABLE, chosen_tls
 from gluon_nst.recipe_files import load_recipe, override, tailor
 
-__all__ = ["engine_options", "json_option", "option_group", "recipe_options"]
+__all__ = ["engine_options", "json_option", "option_group", "recipe_options", "tls_options"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -57,6 +59,28 @@ engine_options = option_group(
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print the result as JSON on standard output."
 )
+
+_tls_options = option_group(
+    click.option(
+        "--tls-dir", type=click.Path(path_type=Path), metavar="DIR",
+        help=f"Folder that `gluon-nst certificates` made; without it, what {FOLDER_VARIABLE} says.",
+    ),
+    click.option("--tls-ca-file", type=click.Path(path_type=Path), metavar="FILE", help="Instead of a folder: these."),
+    click.option("--tls-cert", type=click.Path(path_type=Path), metavar="FILE"),
+    click.option("--tls-key", type=click.Path(path_type=Path), metavar="FILE"),
+)  # fmt: skip
+
+
+def tls_options(command: Command) -> Command:
+    """Give a command the options that name TLS files; it gets a `Tls` or None, as `tls`."""
+
+    @functools.wraps(command)
+    def with_tls(
+        tls_dir: Path | None, tls_ca_file: Path | None, tls_cert: Path | None, tls_key: Path | None, **others: object
+    ) -> Any:  # fmt: skip
+        return command(tls=chosen_tls(tls_dir, tls_ca_file, tls_cert, tls_key), **others)
+
+    return _tls_options(cast(Command, with_tls))
 
 
 def recipe_options(command: Command) -> Command:
