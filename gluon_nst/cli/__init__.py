@@ -13,6 +13,7 @@ import click
 from gluon_nst._version import __version__
 from gluon_nst.cli.batch import batch
 from gluon_nst.cli.bench import bench
+from gluon_nst.cli.certificates import certificates
 from gluon_nst.cli.doctor import doctor
 from gluon_nst.cli.features import features
 from gluon_nst.cli.provenance import provenance
@@ -42,7 +43,7 @@ def cli(debug: bool) -> None:
     """
 
 
-for command in (stylize, batch, report, recipes, features, weights, provenance, doctor, bench):
+for command in (stylize, batch, report, recipes, features, weights, provenance, doctor, bench, certificates):
     cli.add_command(command)
 
 
