@@ -26,6 +26,10 @@ from gluon_nst.batch.standing import Chunk, Entry, Standing, State, Task
 
 __all__ = ["Dispatcher"]
 
+# Seconds between two looks for overruns: at ten thousand workers one takes 17 ms, and reports come in hundreds a
+# second.
+_LOOK_EVERY = 0.1
+
 
 class Dispatcher:
     """Decides; see the module's text. Feed it events, then carry out `actions` and record `verdicts`.
@@ -53,6 +57,9 @@ class Dispatcher:
         self._number = 0
         self._actions: list[Action] = []
         self._verdicts: list[Verdict] = []
+        # Outcomes in doubt that are believed only once their worker has passed a check or done a job.
+        self._held: dict[Entry, tuple[Standing, Outcome | None]] = {}
+        self._looked = -math.inf
 
     # ---- what happened
 
@@ -148,12 +155,15 @@ class Dispatcher:
         return sum(each.jobs for each in self.workers.values())
 
     @property
+    def _working(self) -> bool:
+        return any(not each.idle for each in self.workers.values())
+
+    @property
     def finished(self) -> bool:
         """Whether nothing is left to do, or, when stopping, nothing is in flight."""
-        if self.in_flight:
+        if self._working:
             return False
-        held = any(each.held for each in self.workers.values())
-        return self.stopping or not (held or self._backlog.waiting())
+        return self.stopping or not (self._held or self._backlog.waiting())
 
     @property
     def usable(self) -> list[str]:
@@ -212,7 +222,7 @@ class Dispatcher:
             self._judge(entry, "failed", outcome, standing.name)
             return
         if agreeing or standing.name in entry.doubts:
-            standing.held[entry] = outcome
+            self._held[entry] = standing, outcome
         else:
             entry.doubts.add(standing.name)
             self._again(entry)
@@ -274,16 +284,17 @@ class Dispatcher:
 
     def _believe(self, standing: Standing) -> None:
         """Take a worker's word for the jobs that it failed at and that are held, by itself or by another."""
-        for each in self.workers.values():
-            for entry in [one for one in each.held if each is standing or standing.name in one.doubts]:
-                self._judge(entry, "failed", each.held.pop(entry), each.name)
+        for entry, (holder, outcome) in list(self._held.items()):
+            if holder is standing or standing.name in entry.doubts:
+                del self._held[entry]
+                self._judge(entry, "failed", outcome, holder.name)
 
     def _disbelieve(self, standing: Standing) -> None:
         """Let those jobs run again, as if this worker had never had them."""
-        for entry in standing.held:
+        for entry in [entry for entry, (holder, _) in self._held.items() if holder is standing]:
+            del self._held[entry]
             entry.doubts.discard(standing.name)
             self._again(entry)
-        standing.held.clear()
 
     def _retire(self, standing: Standing, why: str) -> None:
         standing.state, standing.why = State.RETIRED, why
@@ -295,16 +306,19 @@ class Dispatcher:
 
         Those who hold them may never answer, and come back under other names for ever.
         """
-        held = [entry for each in self.workers.values() for entry in each.held]
-        if held and not self.in_flight and not self._backlog.waiting():
-            failed = set().union(*(entry.doubts for entry in held))
+        if self._held and not self._working and not self._backlog.waiting():
+            failed = set().union(*(entry.doubts for entry in self._held))
+            holders = {holder for holder, _ in self._held.values()}
             for standing in self.workers.values():
-                if standing.held or standing.name in failed:
+                if standing in holders or standing.name in failed:
                     self._check(standing, now)
 
     # ---- time
 
     def _find_overruns(self, now: float) -> None:
+        if now - self._looked < _LOOK_EVERY:
+            return
+        self._looked = now
         for standing in self.workers.values():
             allowed = self._seconds_allowed(standing)
             if now - standing.since > allowed:

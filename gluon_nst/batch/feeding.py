@@ -37,6 +37,7 @@ class Feeder:
 
         The idle come first, so that nobody waits while another has two.
         """
+        usable = sum(each.usable for each in self._workers.values())
         able = [each for each in self._workers.values() if each.state is State.WORKING and not each.closed]
         able.sort(key=lambda each: len(each.chunks))
         reserved = self._reserve(able)
@@ -49,7 +50,7 @@ class Feeder:
                 if (
                     worker not in reserved
                     and len(worker.chunks) == depth
-                    and (entries := self._share(worker))
+                    and (entries := self._share(worker, usable))
                 ):
                     yield Portion(worker, entries, sole=False)
 
@@ -70,7 +71,7 @@ class Feeder:
             return True
         return not any(each.usable for each in self._workers.values() if each is not worker)
 
-    def _share(self, worker: Standing) -> list[Entry]:
+    def _share(self, worker: Standing, usable: int) -> list[Entry]:
         first = self._backlog.next(lambda entry: self._may_have(worker, entry))
         if first is None:
             return []
@@ -79,7 +80,7 @@ class Feeder:
         if not worker.idle and seconds is not None and seconds > self._limits.prefetch_seconds:
             self._backlog.put_first(first)
             return []
-        return [first, *self._companions(worker, first, self._chunk_size(worker, seconds) - 1)]
+        return [first, *self._companions(worker, first, self._chunk_size(worker, seconds, usable) - 1)]
 
     def _companions(self, worker: Standing, first: Entry, count: int) -> Iterator[Entry]:
         for _ in range(count):
@@ -88,14 +89,13 @@ class Feeder:
                 return
             yield entry
 
-    def _chunk_size(self, worker: Standing, seconds: float | None) -> int:
-        """Return how many jobs of so many seconds each the worker should get at once."""
+    def _chunk_size(self, worker: Standing, seconds: float | None, usable: int) -> int:
+        """Return how many jobs of so many seconds each the worker, one of so many usable ones, should get at once."""
         if not seconds:
             return 1
         limits = self._limits
         wanted = int(min(limits.chunk_seconds / seconds, 2 * worker.largest, limits.chunk_jobs))
         if self._backlog.remaining is not None:
             # Towards the end chunks become small, so that all workers end together.
-            usable = sum(each.usable for each in self._workers.values())
             wanted = min(wanted, -(-self._backlog.remaining // (2 * usable)))
         return max(1, wanted)

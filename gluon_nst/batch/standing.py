@@ -104,8 +104,6 @@ class Standing:
         How many bring a check; doubled by each check that it passes, so that a run of bad jobs costs few.
     refuted
         Jobs that it failed at and that another worker then did, less one for each that it did itself.
-    held
-        Outcomes in doubt that are believed only once it has passed a check or done a job: entry -> outcome.
     """
 
     name: str
@@ -117,7 +115,6 @@ class Standing:
     largest: int = 1
     strikes: set[str] = dataclasses.field(default_factory=set)
     refuted: int = 0
-    held: dict[Entry, Any] = dataclasses.field(default_factory=dict)
     why: str = ""
 
     @property

@@ -166,7 +166,7 @@ class World:
             self.ledger.take_action(action)
             self._carry_out(action)
         self.ledger.take_verdicts(self.dispatcher.verdicts())
-        held = {entry.task.key for each in self.dispatcher.workers.values() for entry in each.held}
+        held = {entry.task.key for entry in self.dispatcher._held}
         self.ledger.settle(held, self.now)
 
     def _carry_out(self, action: Send | Check | Kill | Retire) -> None:
