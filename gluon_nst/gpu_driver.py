@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 __all__ = ["Driver", "Gpu", "describe_driver", "driver_from", "read_driver"]
@@ -21,11 +21,12 @@ _NO_DEVICE = 100
 
 @dataclass(frozen=True)
 class Gpu:
-    """One GPU: its name, compute capability (major, minor), and memory in bytes."""
+    """One GPU: name, compute capability (major, minor), memory in bytes, and address on the PCI bus if known."""
 
     name: str
     capability: tuple[int, int]
     memory: int
+    bus: str = ""
 
 
 @dataclass(frozen=True)
@@ -69,13 +70,12 @@ def describe_driver() -> dict[str, Any] | None:
     driver = read_driver()
     if driver is None:
         return None
-    gpus = [{"name": gpu.name, "capability": gpu.capability, "memory": gpu.memory} for gpu in driver.gpus]
-    return {"cuda": driver.cuda, "gpus": gpus, "error": driver.error}
+    return {"cuda": driver.cuda, "gpus": [asdict(gpu) for gpu in driver.gpus], "error": driver.error}
 
 
 def driver_from(description: Mapping[str, Any]) -> Driver:
     """Return the driver that `describe_driver` described."""
-    gpus = [Gpu(gpu["name"], _pair(gpu["capability"]), gpu["memory"]) for gpu in description["gpus"]]
+    gpus = [Gpu(**{**gpu, "capability": _pair(gpu["capability"])}) for gpu in description["gpus"]]
     return Driver(_pair(description["cuda"]), tuple(gpus), description["error"])
 
 
@@ -108,7 +108,16 @@ def _gpu(cuda: ctypes.CDLL, index: int) -> Gpu:
         for attribute in (_CAPABILITY_MAJOR, _CAPABILITY_MINOR)
     )
     memory = _number(cuda, "cuDeviceTotalMem_v2", ctypes.c_int(device), kind=ctypes.c_size_t)
-    return Gpu(name.value.decode(errors="replace"), (major, minor), memory)
+    return Gpu(name.value.decode(errors="replace"), (major, minor), memory, _bus(cuda, device))
+
+
+def _bus(cuda: ctypes.CDLL, device: int) -> str:
+    """Return a GPU's address on the PCI bus, as "0000:3B:00.0"; empty if the driver does not tell."""
+    address = ctypes.create_string_buffer(16)
+    function = getattr(cuda, "cuDeviceGetPCIBusId", None)
+    if function is None or function(address, ctypes.c_int(len(address)), ctypes.c_int(device)):
+        return ""
+    return address.value.decode()
 
 
 def _number(cuda: ctypes.CDLL, function: str, *arguments: Any, kind: Callable[[], Any] = ctypes.c_int) -> int:
