@@ -17,8 +17,8 @@ from dask.utils import parse_timedelta
 from distributed import Client, LocalCluster
 
 from gluon_nst.errors import ClusterError
-from gluon_nst.launch.security import security_of
-from gluon_nst.launch.tls import Tls, tls_address
+from gluon_nst.launch.security import connection_trouble, scheduler_address, security_of
+from gluon_nst.launch.tls import Tls
 from gluon_nst.machine import cpu_cores, cpu_quota, usable_cores
 
 __all__ = ["connect", "dashboard_link", "local_client"]
@@ -45,7 +45,7 @@ _LOOK_AGAIN = 0.1  # seconds between two looks for a scheduler file
 
 
 @contextlib.contextmanager
-def local_client(workers: int) -> Iterator[Client]:
+def local_client(workers: int, tls: Tls | None = None) -> Iterator[Client]:
     """Start worker processes on this machine, that share its cores, and yield a client of them.
 
     Everything is bound to the loopback interface, and is gone when the context ends. A worker has two threads:
@@ -55,7 +55,15 @@ def local_client(workers: int) -> Iterator[Client]:
     ----------
     workers
         How many.
+    tls
+        With what they speak TLS. Without it, whoever has an account on this machine can use them.
+
+    Raises
+    ------
+    UsageError
+        If the TLS files are of no use.
     """
+    security = security_of(tls)
     cores = usable_cores(cpu_cores(), cpu_quota())
     # Dask would give every worker one thread for numerical libraries. MXNet's own are OpenMP's and OpenBLAS's.
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(max(1, cores // workers)))
@@ -69,6 +77,7 @@ def local_client(workers: int) -> Iterator[Client]:
                 dashboard_address="127.0.0.1:0",  # served with or without a dashboard; None would be port 8787
                 silence_logs=logging.CRITICAL,  # what fails is said once, in the job's result
                 env=threads,
+                security=security,
             )
         with cluster, Client(cluster) as client:
             yield client
@@ -115,12 +124,12 @@ def connect(scheduler: str, tls: Tls | None = None) -> Iterator[Client]:
         address = _address_in(Path(scheduler), until) if scheduler.endswith(".json") else scheduler
         with dask.config.set({_LOG: _LOGGED}):
             client = Client(
-                tls_address(address, tls), security=security, timeout=max(1.0, until - time.monotonic())
+                scheduler_address(address, tls), security=security, timeout=max(1.0, until - time.monotonic())
             )
     except (OSError, ValueError) as error:
         raise ClusterError(
-            f"no Dask scheduler answers at {scheduler}: {error}. Start one with `dask scheduler`, or leave out "
-            "--scheduler to use this machine alone."
+            f"no Dask scheduler answers at {scheduler}: {connection_trouble(error, tls)}. Start one with "
+            "`gluon-nst scheduler`, or leave out --scheduler to use this machine alone."
         ) from error
     with client:
         yield client

@@ -163,6 +163,8 @@ def _run(call: BatchCall) -> int:
     from gluon_nst.parameters import load_parameters
     from gluon_nst.storage import check_writable, join
 
+    if call.tls:
+        call.tls.check()  # before a large collection is gone through
     parameters = load_parameters(call.weights, call.recipe.network).sha256
     display = make_display(quiet=call.quiet, as_json=call.as_json)
     with Plan() as plan:
@@ -220,7 +222,11 @@ def _runner(run: BatchRun, call: BatchCall, display: Display) -> Iterator[Runner
     from gluon_nst.batch.dask_runner import DaskRunner
     from gluon_nst.batch.local_cluster import connect, dashboard_link, local_client
 
-    clients = connect(call.scheduler, call.tls) if call.scheduler else local_client(min(call.workers, run.to_do))
+    clients = (
+        connect(call.scheduler, call.tls)
+        if call.scheduler
+        else local_client(min(call.workers, run.to_do), call.tls)
+    )
     with clients as client, contextlib.closing(DaskRunner(client, grace=call.grace)) as runner:
         if link := dashboard_link(client):
             display.say(f"dashboard: {link}")

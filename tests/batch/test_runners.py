@@ -67,7 +67,7 @@ def test_a_scheduler_that_does_not_answer_is_said_and_no_work_is_lost(tmp_path, 
     ended = run_batch(*write_field(tmp_path, ["good"]), "--scheduler", where, timeout=30, **patience)
     assert ended.returncode == STRANDED, ended.stderr
     assert f"ClusterError: no Dask scheduler answers at {where}: " in ended.stderr
-    assert "Start one with `dask scheduler`" in ended.stderr
+    assert "Start one with `gluon-nst scheduler`" in ended.stderr
     assert "Traceback" not in ended.stderr
     assert records(tmp_path / "out") == 0
 
