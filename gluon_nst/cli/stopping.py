@@ -26,15 +26,17 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
 
 @contextlib.contextmanager
 def stop_on_signals(say: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
-    """Yield a function that returns whether a signal asked to stop; the second one ends the process.
+    """Yield a function that returns whether a signal asked to stop; a Ctrl-C after that ends the process.
 
     Nothing is lost by that: what was told is on the disk, and workers end with the process that started them.
+    The other signals come from supervisors, which may say the same twice (Slurm: a notice, then SIGTERM) and end
+    with SIGKILL what takes too long.
     """
     asked: list[int] = []
     told: list[int] = []
 
     def handle(number: int, frame: FrameType | None) -> None:
-        if asked:
+        if asked and number == signal.SIGINT:
             if sys.stderr.isatty():
                 os.write(sys.stderr.fileno(), _SHOW_CURSOR)  # which the live display had hidden
             os._exit(EXIT_NOW)
@@ -44,7 +46,7 @@ def stop_on_signals(say: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
         # Said here, not by the handler, which may have cut in while something else was being printed.
         if asked and not told:
             told.extend(asked)
-            say(f"{signal.Signals(asked[0]).name}: stopping in order; once more stops at once")
+            say(f"{signal.Signals(asked[0]).name}: stopping in order; Ctrl-C stops at once")
         return bool(asked)
 
     before = {each: signal.signal(each, handle) for each in _SIGNALS}

@@ -119,6 +119,19 @@ def test_a_second_signal_stops_at_once_and_leaves_no_process_behind(tmp_path):
     assert gone(processes) == []
 
 
+def test_what_supervisors_say_twice_is_one_request(tmp_path):
+    arguments = (*write_field(tmp_path, ["slow"] * 4), "--grace", "2")
+    with Running(*arguments, STAND_IN_BEGAN=str(tmp_path)) as batch:
+        wait_until(lambda: len(begun(tmp_path)) == 2)
+        batch.signal(signal.SIGUSR2)
+        wait_until(lambda: state_of(tmp_path / "out") == "draining")
+        batch.signal(signal.SIGTERM)
+        batch.signal(signal.SIGUSR2)
+        code, told = batch.end(30)
+    assert code == RESUMABLE, told
+    assert len(list((tmp_path / "out/.gluon-nst/checkpoints").iterdir())) >= 2
+
+
 def state_of(output):
     status = output / ".gluon-nst/status.json"
     return json.loads(status.read_text())["state"] if status.exists() else ""
