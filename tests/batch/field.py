@@ -135,8 +135,8 @@ class Running:
 class Cluster:
     """A Dask scheduler and workers in processes of their own, to be killed one by one."""
 
-    def __init__(self, folder: Path, workers: int = 2, **more: str) -> None:
-        self._folder, self._workers, self._env = folder, workers, environment(**more)
+    def __init__(self, folder: Path, workers: int = 2, scheme: str = "tcp", **more: str) -> None:
+        self._folder, self._workers, self._scheme, self._env = folder, workers, scheme, environment(**more)
         self._processes: list[subprocess.Popen[bytes]] = []
         self.scheduler: subprocess.Popen[bytes] | None = None
         self.address = ""
@@ -153,10 +153,11 @@ class Cluster:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        self.address = f"tcp://127.0.0.1:{port}"
+        self.address = f"{self._scheme}://127.0.0.1:{port}"
         self.scheduler = self._run(
-            "scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard", "--no-show"
-        )
+            "scheduler", "--host", "127.0.0.1", "--port", str(port), "--protocol", self._scheme, "--no-dashboard",
+            "--no-show",
+        )  # fmt: skip
         for number in range(self._workers):
             self.add_worker(number)
 
