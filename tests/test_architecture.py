@@ -14,9 +14,11 @@ LEVELS = {
     0: "_version errors paths recipe recipe_files safer vgg_layers schedule pyramid jobs progress machine "
     "tiles memory_limit memory_model "
     "cuda_build cuda_libraries fusion mxnet_builds allocator bfloat16 "
-    "doctor.diagnosis doctor.gpu_diagnosis gpu_driver probe launch.tls "
+    "doctor.diagnosis doctor.gpu_diagnosis gpu_driver probe versions "
+    "launch.tls launch.settings launch.signals launch.scheduler_file launch.telling launch.terms launch.endings "
+    "launch.exposure launch.topology launch.slots launch.discovery "
     "batch.settings batch.tally batch.roster batch.backlog batch.dispatch batch.feeding batch.limits "
-    "batch.orders batch.outcomes batch.standing bench.flops bench.peak",
+    "batch.orders batch.outcomes batch.peers batch.standing bench.flops bench.peak",
     1: "images storage listing inputs checkpoint chunk course batch loss_plot feature_sheet "
     "parameters.ndarray_file parameters.names parameters.record parameters.files parameters.torch_file",
     2: "backend parameters activations segment features gram losses generated_image preprocessing",
@@ -90,7 +92,14 @@ def test_level_0_needs_the_standard_library_only(name):
 
 @pytest.mark.parametrize(
     ("library", "homes"),
-    [("mxnet", {"backend"}), ("distributed", {"batch.dask_runner", "batch.local_cluster", "launch.security"})],
+    [
+        ("mxnet", {"backend"}),
+        (
+            "distributed",
+            {f"batch.{name}" for name in ("dask_runner", "local_cluster")}
+            | {f"launch.{name}" for name in ("joining", "nanny", "scheduler", "security")},
+        ),
+    ],
 )
 def test_few_modules_import_each_engine(library, homes):
     users = {

@@ -29,9 +29,11 @@ def attend(grace: float, dask_worker: Any) -> None:
     grace
         Seconds after which a job that still runs keeps a checkpoint and is broken off.
     dask_worker
-        The worker. In threads of another program it is left alone.
+        The worker. In threads of another program it is left alone, and so is one that was started with a grace.
     """
-    if threading.current_thread() is not threading.main_thread():
+    if threading.current_thread() is not threading.main_thread() or hasattr(
+        dask_worker, "gluon_nst_attended"
+    ):
         return
     loop = asyncio.get_running_loop()
     told = [signal.SIGTERM, signal.SIGUSR2]
@@ -53,6 +55,8 @@ def _leave(worker: Any, grace: float) -> None:
 
 async def _close(worker: Any) -> None:
     """Close once all tasks have ended, which hand back what they had not begun, and are fetched."""
+    while worker.status.name == "init":
+        await asyncio.sleep(0.05)  # one that is about to join can only be closed when it has
     while worker.state.executing or worker.state.ready or worker.state.long_running:
         await asyncio.sleep(0.05)
     deadline = time.monotonic() + _CLOSING

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import json
 import logging
-import signal
 import time
 from collections.abc import Iterator
-from multiprocessing import resource_tracker
 from pathlib import Path
 
 import dask
@@ -17,31 +14,14 @@ from dask.utils import parse_timedelta
 from distributed import Client, LocalCluster
 
 from gluon_nst.errors import ClusterError
+from gluon_nst.launch.scheduler_file import address_in
 from gluon_nst.launch.security import connection_trouble, scheduler_address, security_of
+from gluon_nst.launch.settings import SETTINGS, SHORT_LOGS, quieten
+from gluon_nst.launch.signals import signals_kept_off
 from gluon_nst.launch.tls import Tls
 from gluon_nst.machine import cpu_cores, cpu_quota, usable_cores
 
 __all__ = ["connect", "dashboard_link", "local_client"]
-
-_LOG, _LOGGED = "distributed.admin.low-level-log-length", 20
-
-# Dispatching is ours: a job that kills its worker must not be tried on every other one, nor take its neighbors
-# with it. Dask's memory manager would pause a worker for what MXNet holds.
-_SETTINGS = {
-    "distributed.scheduler.allowed-failures": 0,
-    "distributed.scheduler.worker-saturation": 1.0,
-    "distributed.scheduler.work-stealing": False,
-    "distributed.worker.memory.target": False,
-    "distributed.worker.memory.spill": False,
-    "distributed.worker.memory.pause": False,
-    "distributed.worker.memory.terminate": False,
-    "distributed.diagnostics.nvml": False,
-    # Every connection keeps its last 1000 messages for debugging: a chunk of 64 jobs is 30 KB, so 30 MB a worker.
-    _LOG: _LOGGED,
-}
-
-_STOPPING = {signal.SIGINT, signal.SIGTERM, signal.SIGUSR2}
-_LOOK_AGAIN = 0.1  # seconds between two looks for a scheduler file
 
 
 @contextlib.contextmanager
@@ -67,8 +47,8 @@ def local_client(workers: int, tls: Tls | None = None) -> Iterator[Client]:
     cores = usable_cores(cpu_cores(), cpu_quota())
     # Dask would give every worker one thread for numerical libraries. MXNet's own are OpenMP's and OpenBLAS's.
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(max(1, cores // workers)))
-    with dask.config.set(_SETTINGS):
-        with _signals_kept_off():
+    with dask.config.set(SETTINGS):
+        with signals_kept_off():
             cluster = LocalCluster(
                 n_workers=workers,
                 threads_per_worker=2,
@@ -81,21 +61,6 @@ def local_client(workers: int, tls: Tls | None = None) -> Iterator[Client]:
             )
         with cluster, Client(cluster) as client:
             yield client
-
-
-@contextlib.contextmanager
-def _signals_kept_off() -> Iterator[None]:
-    """Block the signals that stop a batch in all threads and processes that are started meanwhile, for good.
-
-    A terminal sends Ctrl-C to every process, Slurm its SIGTERM, and a worker that is still loading would die of it
-    with a trace. Signals to this process come through at the end; `attend` lets those of a worker through.
-    """
-    resource_tracker.ensure_running()  # to start it later would lift the block
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager
@@ -117,12 +82,12 @@ def connect(scheduler: str, tls: Tls | None = None) -> Iterator[Client]:
         If there is none within the time that Dask's setting `distributed.comm.timeouts.connect` gives: 30 seconds,
         if nobody changed it.
     """
-    _quieten()
+    quieten()
     security = security_of(tls)
     until = time.monotonic() + float(parse_timedelta(dask.config.get("distributed.comm.timeouts.connect")))
     try:
-        address = _address_in(Path(scheduler), until) if scheduler.endswith(".json") else scheduler
-        with dask.config.set({_LOG: _LOGGED}):
+        address = address_in(Path(scheduler), until) if scheduler.endswith(".json") else scheduler
+        with dask.config.set(SHORT_LOGS):
             client = Client(
                 scheduler_address(address, tls), security=security, timeout=max(1.0, until - time.monotonic())
             )
@@ -135,29 +100,10 @@ def connect(scheduler: str, tls: Tls | None = None) -> Iterator[Client]:
         yield client
 
 
-def _address_in(file: Path, until: float) -> str:
-    """Return the address in a scheduler file, which may yet have to be written; Dask would wait for it for ever."""
-    while True:
-        try:
-            return str(json.loads(file.read_bytes())["address"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            if time.monotonic() > until:
-                why = "it is no scheduler file" if file.exists() else "there is no such file"
-                raise ValueError(why) from error
-        time.sleep(_LOOK_AGAIN)
-
-
 def dashboard_link(client: Client) -> str | None:
     """Return the address of Dask's dashboard, None if there is none."""
     services = client.scheduler_info(n_workers=0).get("services", {})
     return client.dashboard_link if services.get("dashboard") and _has_dashboard() else None
-
-
-def _quieten() -> None:
-    """Let distributed be silent: what is lost is said once, and what to do about it; it would add pages of traces."""
-    for name in list(logging.root.manager.loggerDict):
-        if name.partition(".")[0] == "distributed":
-            logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def _has_dashboard() -> bool:

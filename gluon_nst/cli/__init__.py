@@ -19,9 +19,11 @@ from gluon_nst.cli.features import features
 from gluon_nst.cli.provenance import provenance
 from gluon_nst.cli.recipes import recipes
 from gluon_nst.cli.report import report
+from gluon_nst.cli.scheduler import scheduler
 from gluon_nst.cli.stopping import end_process
 from gluon_nst.cli.stylize import stylize
 from gluon_nst.cli.weights import weights
+from gluon_nst.cli.workers import workers
 from gluon_nst.errors import GluonNSTError, UsageError
 
 __all__ = ["cli", "main"]
@@ -43,7 +45,9 @@ def cli(debug: bool) -> None:
     """
 
 
-for command in (stylize, batch, report, recipes, features, weights, provenance, doctor, bench, certificates):
+for command in (
+    stylize, batch, report, recipes, features, weights, provenance, doctor, bench, certificates, scheduler, workers,
+):  # fmt: skip
     cli.add_command(command)
 
 

@@ -12,7 +12,7 @@ import click
 from gluon_nst.launch.tls import FOLDER_VARIABLE, chosen_tls
 from gluon_nst.recipe_files import load_recipe, override, tailor
 
-__all__ = ["engine_options", "json_option", "option_group", "recipe_options", "tls_options"]
+__all__ = ["engine_options", "json_option", "option_group", "place_options", "recipe_options", "tls_options"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -59,6 +59,32 @@ engine_options = option_group(
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print the result as JSON on standard output."
 )
+
+
+def place_options(default: str) -> Callable[[Command], Command]:
+    """Return a decorator that gives a command `--host` and `--interface`, of which it gets one at most.
+
+    Parameters
+    ----------
+    default
+        Where it listens if neither is given, for people.
+    """
+
+    def one_of_both(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+        other = "interface" if parameter.name == "host" else "host"
+        if value and context.params.get(other):
+            raise click.UsageError("--host and --interface exclude each other; give one of them.")
+        return value
+
+    return option_group(
+        click.option(
+            "--host", metavar="ADDR", callback=one_of_both, help=f"Address to listen on.  [default: {default}]"
+        ),
+        click.option(
+            "--interface", metavar="IF", callback=one_of_both, help="Network interface to listen on instead, as ib0."
+        ),
+    )  # fmt: skip
+
 
 _tls_options = option_group(
     click.option(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import socket
 
@@ -15,7 +16,7 @@ from gluon_nst.probe import call_apart
 __all__ = ["find_slots"]
 
 
-def find_slots(workers: int, device: str = "auto") -> tuple[Slot, ...]:
+def find_slots(workers: int, device: str = "auto", name: str = "") -> tuple[Slot, ...]:
     """Return a slot for every GPU that can be seen, else for as many workers on the CPU.
 
     Parameters
@@ -24,18 +25,29 @@ def find_slots(workers: int, device: str = "auto") -> tuple[Slot, ...]:
         How many, where there is no GPU.
     device
         "auto", or "cpu" to leave GPUs alone.
+    name
+        Name of the only worker, or first part of the names of several; that of the machine if empty.
 
     Raises
     ------
     BackendError
         If there is a driver that fails: nobody wants a CPU's pace of a machine that has GPUs.
     """
-    host = socket.gethostname().partition(".")[0]
+    slots = _slots(workers, device, name or _machine())
+    return (dataclasses.replace(slots[0], name=name),) if name and len(slots) == 1 else slots
+
+
+def _slots(workers: int, device: str, host: str) -> tuple[Slot, ...]:
     cores, quota = cores_together(os.sched_getaffinity(0)), cpu_quota()
     if gpus := _gpus() if device == "auto" else ():
         near = [cores_near(gpu.bus) for gpu in gpus]
         return gpu_slots(host, near, cores, quota, os.environ.get("CUDA_VISIBLE_DEVICES"))
     return cpu_slots(host, workers, cores, quota)
+
+
+def _machine() -> str:
+    """Return what people call this machine: Slurm's name of it, which is not always that of the host."""
+    return os.environ.get("SLURMD_NODENAME") or socket.gethostname().partition(".")[0]
 
 
 def _gpus() -> tuple[Gpu, ...]:

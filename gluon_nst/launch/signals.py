@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Collection, Iterator
 from multiprocessing import resource_tracker
 
-__all__ = ["STOPPING", "hear_signals", "signals_kept_off"]
+from gluon_nst.launch.telling import say
+
+__all__ = ["EXIT_NOW", "STOPPING", "StopAsked", "signals_kept_off"]
+
+EXIT_NOW = 130
 
 # SIGUSR2 is what Slurm is mostly asked to send before a time limit.
 STOPPING = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGUSR2})
@@ -29,11 +35,42 @@ def signals_kept_off() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def hear_signals(told: Callable[[signal.Signals], None]) -> None:
-    """Call `told` with each signal that comes, in a thread of its own, for good; they must be kept off."""
+class StopAsked:
+    """Hears the signals that ask to stop, though they are kept off this thread and what it starts.
 
-    def hear() -> None:
-        while True:
-            told(signal.Signals(signal.sigwait(STOPPING)))
+    A Ctrl-C after the first ends the process at once; the other signals come from supervisors, which may say the same
+    twice. To be made in a running event loop of the main thread.
 
-    threading.Thread(target=hear, name="gluon-nst-signals", daemon=True).start()
+    Parameters
+    ----------
+    deaf_to
+        Signals that mean nothing here.
+
+    Attributes
+    ----------
+    asked
+        Done once a signal came.
+    """
+
+    def __init__(self, deaf_to: Collection[signal.Signals] = ()) -> None:
+        loop = asyncio.get_running_loop()
+        self.asked: asyncio.Future[None] = loop.create_future()
+        self._deaf_to = deaf_to
+        for each in STOPPING:
+            loop.add_signal_handler(each, self._hear, each)
+        # One thread must let them through to the handlers.
+        threading.Thread(target=_let_through, name="gluon-nst-signals", daemon=True).start()
+
+    def _hear(self, number: signal.Signals) -> None:
+        if number in self._deaf_to:
+            return
+        if not self.asked.done():
+            say(f"{number.name}: stopping in order; Ctrl-C stops at once")
+            self.asked.set_result(None)
+        elif number == signal.SIGINT:
+            os._exit(EXIT_NOW)
+
+
+def _let_through() -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
+    threading.Event().wait()
