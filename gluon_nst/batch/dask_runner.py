@@ -22,6 +22,7 @@ from distributed.scheduler import KilledWorker
 import gluon_nst.worker.departure as departure
 from gluon_nst.batch.attendant import attend
 from gluon_nst.batch.outcomes import ChunkReport
+from gluon_nst.batch.peers import Peers
 from gluon_nst.batch.runner import Broken, Checked, Event, Gone, Lost, Ready, Reported, Unready, take_events
 from gluon_nst.batch.settings import WorkSettings
 from gluon_nst.jobs import Job
@@ -76,6 +77,7 @@ class DaskRunner:
         self._members: dict[str, _Member] = {}
         self._at: dict[str, _Member] = {}
         self._settings = WorkSettings()
+        self._peers = Peers()
         self._job: Job | None = None
         self._come = 0
 
@@ -230,11 +232,16 @@ class DaskRunner:
         return self._on_proof(member, value) if number == _PROOF else self._on_chunk(member, number, value)
 
     def _on_proof(self, member: _Member, value: Any) -> list[Event]:
-        sound, why = isinstance(value, Readiness), "" if isinstance(value, Readiness) else _told(value)
+        why = self._fault_in(value)
         if member.proved:
-            return [Checked(member.name, sound, why)]
+            return [Checked(member.name, not why, why)]
         member.proved = True
-        return [Ready(member.name, value) if sound else Unready(member.name, why)]
+        return [Unready(member.name, why) if why else Ready(member.name, value)]
+
+    def _fault_in(self, proof: Any) -> str:
+        if not isinstance(proof, Readiness):
+            return _told(proof)
+        return self._peers.fault_of({"gluon_nst": proof.version, "mxnet": proof.mxnet})
 
     def _on_chunk(self, member: _Member, number: int, value: Any) -> list[Event]:
         if isinstance(value, ChunkReport):

@@ -134,8 +134,10 @@ def install():
     import gluon_nst.worker.engine as engine
     import gluon_nst.worker.making as making
     import gluon_nst.worker.readiness as readiness
+    from gluon_nst.versions import installed_versions
 
-    sys.modules["gluon_nst.backend"] = types.SimpleNamespace(version=lambda: "stand-in")
+    mxnet = installed_versions().get("mxnet", "stand-in")  # any other would be refused
+    sys.modules["gluon_nst.backend"] = types.SimpleNamespace(version=lambda: mxnet)
     import gluon_nst
 
     gluon_nst.backend = sys.modules["gluon_nst.backend"]
