@@ -22,6 +22,10 @@ _worker_options = option_group(
         help="`cpu` leaves GPUs alone.",
     ),
     click.option(
+        "--name", default="", metavar="NAME",
+        help="Name of the only worker, or first part of the names of several.  [default: the machine's]",
+    ),
+    click.option(
         "--scratch", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
         help="Folder for temporary files.  [default: the system's]",
     ),
@@ -45,7 +49,7 @@ _worker_options = option_group(
 @_worker_options
 @place_options("where the scheduler is reached from")
 @tls_options
-def workers(workers: int, device: str, **options: Any) -> int:
+def workers(workers: int, device: str, name: str, **options: Any) -> int:
     """Work for the scheduler at an address, or whose scheduler file is FILE: one worker for every GPU.
 
     \b
@@ -65,7 +69,7 @@ def workers(workers: int, device: str, **options: Any) -> int:
     if options["scratch"]:
         options["scratch"].mkdir(parents=True, exist_ok=True)
     try:
-        return run_workers(find_slots(workers, device), Terms(**options))
+        return run_workers(find_slots(workers, device, name), Terms(**options))
     except (BackendError, ClusterError) as error:
         click.echo(f"{type(error).__name__}: {error}", err=True)
         return EXIT_STRANDED
