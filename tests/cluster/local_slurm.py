@@ -230,8 +230,8 @@ CommunicationParameters=NoInAddrAny,NoCtldInAddrAny
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
-# A requeued job waits for a second more than this, two minutes by default
-AuthInfo=socket={self._socket},cred_expire=2
+# A requeued job waits for a second more than this; two minutes by default, five seconds at least
+AuthInfo=socket={self._socket},cred_expire=5
 CredType=cred/munge
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool.%n
