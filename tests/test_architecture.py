@@ -14,7 +14,7 @@ LEVELS = {
     0: "_version errors paths recipe recipe_files safer vgg_layers schedule pyramid jobs progress machine "
     "tiles memory_limit memory_model "
     "cuda_build cuda_libraries fusion mxnet_builds allocator bfloat16 "
-    "doctor.diagnosis doctor.gpu_diagnosis gpu_driver probe versions "
+    "doctor.diagnosis doctor.gpu_diagnosis doctor.cluster_diagnosis gpu_driver probe versions "
     "launch.tls launch.settings launch.signals launch.scheduler_file launch.telling launch.terms launch.endings "
     "launch.exposure launch.topology launch.slots launch.discovery "
     "batch.settings batch.tally batch.roster batch.backlog batch.dispatch batch.feeding batch.limits "
@@ -97,7 +97,8 @@ def test_level_0_needs_the_standard_library_only(name):
         (
             "distributed",
             {f"batch.{name}" for name in ("dask_runner", "local_cluster")}
-            | {f"launch.{name}" for name in ("joining", "nanny", "scheduler", "security")},
+            | {f"launch.{name}" for name in ("joining", "nanny", "scheduler", "security")}
+            | {"doctor.cluster"},
         ),
     ],
 )

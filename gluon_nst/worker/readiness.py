@@ -19,10 +19,12 @@ from gluon_nst.images.checks import find_fault
 from gluon_nst.jobs import Job
 from gluon_nst.worker.engine import compute, warm_stylizer
 
-__all__ = ["Readiness", "measure_pace", "prove_ready"]
+__all__ = ["Readiness", "last_readiness", "measure_pace", "prove_ready"]
 
 _SIDE = 64
 _STEPS = 4
+
+_last: Readiness | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +61,14 @@ def prove_ready(job: Job) -> Readiness:
     GluonNSTError
         If the device, the parameters or the recipe cannot be used, or the picture comes out wrong.
     """
-    return compute(lambda: _prove(job))[0]
+    global _last
+    _last = compute(lambda: _prove(job))[0]
+    return _last
+
+
+def last_readiness() -> Readiness | None:
+    """Return what this process last said of itself; None if it has not proved ready yet."""
+    return _last
 
 
 def measure_pace(job: Job, side: int = 192) -> float:
