@@ -158,6 +158,12 @@ def test_paths_are_asked_of_clusters_only():
     assert "give --scheduler too" in doctor("--reads", "/data", code=2)
 
 
+def test_a_folder_that_is_not_there_is_not_made(cluster, tmp_path):
+    told = doctor("--scheduler", cluster.address, "--writes", tmp_path / "none", code=2)
+    assert f"there is no folder {tmp_path / 'none'} to write to" in told
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_sound_cluster_exits_0_and_its_folders_are_left_as_they_were(cluster, tmp_path):
     for number in range(2):
         cluster.add_worker(number, "--name", f"node1-cpu{number}")

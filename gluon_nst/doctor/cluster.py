@@ -15,7 +15,8 @@ from distributed.versions import get_versions
 from gluon_nst.doctor.cluster_diagnosis import Side, WorkerFacts, cluster_findings
 from gluon_nst.doctor.diagnosis import Finding
 from gluon_nst.doctor.worker_facts import default_parameters, describe_worker
-from gluon_nst.storage import absolute, join, remove, write_bytes
+from gluon_nst.errors import UsageError
+from gluon_nst.storage import absolute, exists, is_url, join, remove, write_bytes
 from gluon_nst.versions import installed_versions
 
 __all__ = ["PATIENCE", "ClusterReport", "examine_cluster"]
@@ -62,8 +63,10 @@ def examine_cluster(
 
     Raises
     ------
+    UsageError
+        If there is no folder `writes` here.
     OutputError
-        If this process itself cannot write to `writes`.
+        If this process itself cannot write to it.
     """
     known = client.scheduler_info(n_workers=-1)["workers"]
     with _marked(absolute(writes) if writes else "") as (folder, mark):
@@ -85,7 +88,9 @@ def _marked(folder: str) -> Iterator[tuple[str, str]]:
     if not folder:
         yield "", ""
         return
-    mark = join(folder, f".{uuid.uuid4().hex}")
+    if not is_url(folder) and not exists(folder):  # to write would make it
+        raise UsageError(f"there is no folder {folder} to write to; make it, or name one that is there.")
+    mark = join(folder, f".gluon-nst-doctor-{uuid.uuid4().hex}")
     write_bytes(mark, b"")
     try:
         yield folder, mark

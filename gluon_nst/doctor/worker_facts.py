@@ -126,7 +126,7 @@ def _write(folder: str, mark: str) -> None:
         raise ClusterError(
             "there is such a folder, but it is another than the doctor's: a file made there is not here"
         )
-    name = join(folder, f".{uuid.uuid4().hex}")
+    name = join(folder, f".gluon-nst-doctor-{uuid.uuid4().hex}")
     check_writable(name)
     if is_url(folder):
         write_bytes(name, b"")
