@@ -1,0 +1,281 @@
+"""cluster/slurm on a real Slurm: the sbatch file, from a clean end to nodes that die, on the stand-in engine."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+from distributed import Client
+
+from gluon_nst.launch.security import security_of
+from gluon_nst.launch.tls import Tls
+from tests.batch.field import (
+    ROOT,
+    batch_command,
+    check_outputs,
+    environment,
+    journal_of,
+    output_names,
+    records,
+    statuses,
+    wait_until,
+    write_field,
+)
+from tests.batch.stand_in import SLOW_STEPS
+from tests.cluster.local_slurm import LocalSlurm, Size, missing
+from tests.stub_libraries import compile_library
+
+pytestmark = pytest.mark.skipif(missing() != "", reason=missing())
+
+SBATCH = ROOT / "cluster/slurm/gluon_nst.sbatch"
+OVER = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL")
+NODE, GPU = "SLURMD_NODENAME", "CUDA_VISIBLE_DEVICES"
+COUNT = 60
+SLOWLY = {"STAND_IN_SECONDS": "0.2"}
+
+# libcuda with as many GPUs as Slurm gave.
+GPUS = r"""
+#include <stdlib.h>
+#include <string.h>
+int cuInit(unsigned f) { return 0; }
+int cuDriverGetVersion(int *v) { *v = 12040; return 0; }
+int cuDeviceGetCount(int *n) {
+  const char *v = getenv("CUDA_VISIBLE_DEVICES");
+  *n = v && *v ? 1 : 0;
+  for (; v && *v; v++) *n += *v == ',';
+  return 0;
+}
+int cuDeviceGet(int *d, int i) { *d = i; return 0; }
+int cuDeviceGetName(char *name, int size, int d) { strncpy(name, "fake", size); return 0; }
+int cuDeviceGetAttribute(int *v, int a, int d) { *v = 8; return 0; }
+int cuDeviceTotalMem_v2(size_t *size, int d) { *size = 1UL << 34; return 0; }
+int cuDeviceGetPCIBusId(char *id, int size, int d) { strncpy(id, "0000:00:00.0", size); return 0; }
+"""
+
+
+@pytest.fixture(scope="module")
+def drivers(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("driver")
+    compile_library(folder / "libcuda.so.1", GPUS)
+    return {"LD_LIBRARY_PATH": str(folder)}
+
+
+@pytest.fixture(scope="module")
+def slurm():
+    with LocalSlurm(Size(nodes=2)) as slurm:
+        yield slurm
+
+
+class Desk:
+    """From where a person submits batches: a folder, and an environment."""
+
+    def __init__(self, slurm: LocalSlurm, folder: Path, **more: str) -> None:
+        self.slurm, self.folder, self.output = slurm, folder, folder / "out"
+        venv = {"PATH": f"{Path(sys.executable).parent}:{slurm.environment['PATH']}"}
+        self.environment = environment(**slurm.environment | venv | more)
+
+    def sbatch(self, *arguments: object, options: tuple[str, ...] = ()) -> str:
+        """Submit a batch of small PNGs; return the job's number."""
+        words = batch_command(*arguments)[4:]
+        size = (
+            "--nodes=2",
+            "--gpus-per-node=2",
+            "--cpus-per-task=2",
+            "--mem=2G",
+            "--time=20",
+            "--output=job.log",
+        )
+        os.chdir(self.folder)
+        return self.slurm.run(
+            "sbatch", "--parsable", *size, *options, SBATCH, *words, **self.environment
+        ).strip()
+
+    def log(self) -> str:
+        """Return what the job said."""
+        path = self.folder / "job.log"
+        return path.read_text() if path.exists() else ""
+
+    def end(self, job: str, state: str, seconds: float = 120.0) -> dict[str, str]:
+        """Wait for a job's end; return what Slurm knows of it."""
+        assert self.slurm.wait_for(job, *OVER, seconds=seconds) == state, self.log()
+        return self.slurm.job(job)
+
+    def under_way(self, count: int = 4) -> None:
+        """Wait until some are done."""
+        wait_until(lambda: records(self.output) >= count)
+
+    def all_done_once(self, count: int = COUNT) -> None:
+        """Nothing is lost, nothing doubled, nothing left behind."""
+        check_outputs(self.output, output_names(range(count)))
+        assert statuses(self.output) == {"done": count}
+        assert len(journal_of(self.output)) == count
+        assert all(record["attempts"] == 1 for record in journal_of(self.output))
+        assert not (self.folder / ".gluon-nst-jobs").exists()
+
+
+@pytest.fixture
+def desk(slurm, tmp_path, monkeypatch, drivers):
+    monkeypatch.chdir(tmp_path)
+    yield Desk(slurm, tmp_path, **SLOWLY, **drivers)
+    slurm.run("scancel", "--user=root")
+    wait_until(lambda: not slurm.run("squeue", "-h").strip())
+
+
+def workers_of(folder: Path, count: int) -> dict[int, tuple[str, str]]:
+    """Ask the workers of the one job that runs for their process, node and GPU, once they are there."""
+    (file,) = folder.glob(".gluon-nst-jobs/*/scheduler.json")
+    with Client(
+        scheduler_file=str(file), security=security_of(Tls.in_folder(file.with_name("tls")))
+    ) as client:
+        client.wait_for_workers(count, timeout=60)
+        asked = [client.run(os.getpid), *(client.run(os.getenv, each) for each in (NODE, GPU))]
+    return {asked[0][each]: (asked[1][each], asked[2][each]) for each in asked[0]}
+
+
+def used(output: Path) -> set[int]:
+    """Return the worker processes that a journal tells of."""
+    return {int(record["worker"].rpartition(":")[2]) for record in journal_of(output)}
+
+
+def test_two_nodes_of_two_gpus_do_a_folder(desk):
+    job = desk.sbatch(*write_field(desk.folder, ["good"] * 3 * COUNT))
+    desk.under_way()
+    workers = workers_of(desk.folder, 4)
+    assert sorted(workers.values()) == [("n1", "0"), ("n1", "1"), ("n2", "0"), ("n2", "1")]
+    assert desk.end(job, "COMPLETED")["ExitCode"] == "0:0"
+    assert used(desk.output) == workers.keys()
+    desk.all_done_once(3 * COUNT)
+
+
+def gives_way(desk):
+    """Let a job be preempted in the middle, and finish."""
+    job = desk.sbatch(*write_field(desk.folder, ["good"] * COUNT), options=("--nodes=1",))
+    desk.under_way()
+    urgent = desk.slurm.run(
+        "sbatch",
+        "--parsable",
+        "-p",
+        "urgent",
+        "-N2",
+        "--gpus-per-node=2",
+        "--wrap=sleep 1",
+        "--output=/dev/null",
+    )
+    desk.slurm.wait_for(job, "PENDING")
+    assert 4 <= records(desk.output) < COUNT, desk.log()
+    desk.slurm.wait_for(urgent.strip(), "COMPLETED")
+    assert desk.end(job, "COMPLETED")["Restarts"] == "1"
+    desk.all_done_once()
+
+
+def test_a_job_that_gives_way_to_another_goes_on_after_it(desk):
+    gives_way(desk)
+    assert "requeued: all workers left" in desk.log()
+
+
+@pytest.mark.full
+def test_where_slurm_gives_notice_of_that_the_batch_stops_first(tmp_path, drivers):
+    with LocalSlurm(Size(nodes=2, notice=True)) as slurm:
+        desk = Desk(slurm, tmp_path, **SLOWLY, **drivers)
+        gives_way(desk)
+    assert "requeued: Slurm gave notice" in desk.log()
+
+
+@pytest.mark.full
+def test_at_the_time_limit_a_job_goes_on_from_its_checkpoints(desk):
+    desk.environment["STAND_IN_PACE"] = "0.07"  # 42 seconds for a picture: Slurm looks at the time every 30
+    arguments = (*write_field(desk.folder, ["slow", "slow", "good"]), "--grace", "1")
+    job = desk.sbatch(*arguments, options=("--nodes=1", "--signal=B:USR2@240"))
+    desk.under_way(1)
+    # It is given up to a minute early.
+    desk.slurm.run("scontrol", "update", f"JobId={job}", "TimeLimit=4")
+    desk.slurm.wait_for(job, "PENDING", *OVER)
+    assert "SIGUSR2: stopping in order" in desk.log()
+    desk.slurm.run("scontrol", "update", f"JobId={job}", "TimeLimit=20")
+    assert desk.end(job, "COMPLETED")["Restarts"] == "1"
+    desk.all_done_once(3)
+    assert all(record["steps"] < SLOW_STEPS for record in journal_of(desk.output))
+
+
+def test_a_job_cancelled_in_the_middle_is_finished_by_the_next(desk):
+    arguments = write_field(desk.folder, ["good"] * COUNT)
+    first = desk.sbatch(*arguments, options=("--nodes=1",))
+    desk.under_way()
+    desk.slurm.run("scancel", first)
+    desk.end(first, "CANCELLED")
+    wait_until(lambda: not desk.slurm.run("squeue", "-h").strip())
+    assert 4 <= records(desk.output) < COUNT
+    check_outputs(desk.output, {path.name for path in desk.output.glob("*.png")})
+    second = desk.sbatch(*arguments, options=("--nodes=1",))
+    assert desk.end(second, "COMPLETED")["Restarts"] == "0"
+    desk.all_done_once()
+    assert "Traceback" not in desk.log()
+
+
+@pytest.mark.full
+def test_an_array_does_a_part_in_each_element(desk):
+    arguments = (*write_field(desk.folder, ["good"] * 8), "--shard", "%a/2")
+    job = desk.sbatch(*arguments, options=("--array=1-2", "--nodes=1"))
+    desk.end(f"{job}_1", "COMPLETED")
+    desk.end(f"{job}_2", "COMPLETED")
+    assert {path.name for path in desk.output.glob("*.png")} == output_names(range(8))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [pytest.param(["--set", "no=1"], marks=pytest.mark.full), ["--shard", "%a/2"]],
+    ids=["usage", "no array"],
+)
+def test_a_batch_that_cannot_begin_is_not_tried_again(desk, wrong):
+    job = desk.sbatch(*write_field(desk.folder, ["good"]), *wrong, options=("--nodes=1",))
+    assert desk.end(job, "FAILED")["ExitCode"] == "2:0", desk.log()
+    assert not (desk.folder / ".gluon-nst-jobs").exists()
+
+
+def test_where_no_worker_can_work_the_job_says_so(desk):
+    (desk.folder / "broken").write_text("all")
+    (desk.folder / "manner").write_text("raise")
+    desk.environment["STAND_IN_BROKEN"] = str(desk.folder)
+    job = desk.sbatch(*write_field(desk.folder, ["good"]), options=("--nodes=1",))
+    assert desk.end(job, "FAILED")["ExitCode"] == "5:0", desk.log()
+    assert "n1-gpu0 cannot work: " in desk.log()
+
+
+def test_the_others_go_on_when_a_node_dies(tmp_path, drivers):
+    with LocalSlurm(Size(nodes=2)) as slurm:
+        desk = Desk(slurm, tmp_path, **SLOWLY, **drivers)
+        job = desk.sbatch(*write_field(tmp_path, ["good"] * 2 * COUNT))
+        desk.under_way()
+        workers = workers_of(tmp_path, 4)
+        slurm.slurmds["n2"].kill()
+        kill_node("n2")
+        assert desk.end(job, "COMPLETED")["Restarts"] == "0"
+        assert slurm.run("sinfo", "-h", "-n", "n2", "-p", "main", "-o", "%t").strip("*\n") != "alloc"
+    check_outputs(desk.output, output_names(range(2 * COUNT)))
+    assert statuses(desk.output) == {"done": 2 * COUNT}
+    survivors = {number for number, (node, _) in workers.items() if node == "n1"}
+    last = sorted(journal_of(desk.output), key=lambda record: record["finished_at"])[-10:]
+    assert {int(record["worker"].rpartition(":")[2]) for record in last} <= survivors
+
+
+def kill_node(name: str) -> None:
+    """End what runs on a node at once, as when its power fails: Slurm's own processes, then the job's."""
+    there = [
+        each for each in psutil.process_iter(["environ"]) if (each.info["environ"] or {}).get(NODE) == name
+    ]
+    parents = {parent for each in there for parent in each.parents() if parent.name() == "slurmstepd"}
+    for each in (*parents, *there):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            each.kill()
+
+
+def test_the_real_engine_works_under_it_without_gpus(slurm, tmp_path):
+    desk = Desk(slurm, tmp_path)
+    del desk.environment["DASK_DISTRIBUTED__WORKER__PRELOAD"]
+    job = desk.sbatch(*write_field(tmp_path, ["good"] * 2), options=("--nodes=1", "--gpus-per-node=0"))
+    desk.end(job, "COMPLETED")
+    desk.all_done_once(2)
