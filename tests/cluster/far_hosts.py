@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import signal
 import subprocess
 import time
 from pathlib import Path
@@ -17,20 +16,18 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.batch.field import wait_until
+from tests.cluster.sshd import Sshd, client_config, make_keys, need_sshd
 
 PORT = 2222
-SSHD = shutil.which("sshd") or "/usr/sbin/sshd"
-_PRIVILEGES = Path("/run/sshd")  # sshd demands it, whatever its configuration
 
 
 def need_far_hosts() -> None:
     """Skip a test where namespaces or sshd cannot be had."""
+    need_sshd()
     if os.geteuid() != 0:
         pytest.skip("network namespaces are made as root")
-    for tool in ("ip", "ssh", "ssh-keygen", SSHD):
-        if shutil.which(tool) is None:
-            pytest.skip(f"{Path(tool).name} is not installed")
+    if shutil.which("ip") is None:
+        pytest.skip("ip is not installed")
     if subprocess.run(["ip", "netns", "add", _name("try")], capture_output=True, check=False).returncode:
         pytest.skip("this machine makes no network namespaces")
     _run("ip", "netns", "delete", _name("try"))
@@ -49,132 +46,91 @@ class FarHosts:
         What commands find in their environment over there.
     """
 
-    def __init__(self, folder: Path, names: str = "ab", environment: dict[str, str] | None = None) -> None:
+    def __init__(self, folder: Path, names: str, environment: dict[str, str]) -> None:
         self.folder, self.names = folder, names
-        self._environment = environment or {}
+        self._environment = environment
         self._network = f"10.{90 + os.getpid() % 100}.{os.getpid() // 100 % 250}"
-        self._cleaning = contextlib.ExitStack()
-        self.client_config = folder / "ssh_config"
+        self._sshd: dict[str, Sshd] = {}
+        self._undo = contextlib.ExitStack()
 
     def __enter__(self) -> FarHosts:
         with contextlib.ExitStack() as undo:
-            self._make_keys()
+            make_keys(self.folder)
             self._make_bridge(undo)
-            for number, name in enumerate(self.names, start=2):
-                self._make_host(name, number, undo)
-            self._write_client_config()
-            self._cleaning = undo.pop_all()
+            for name in self.names:
+                self._make_host(name, undo)
+            places = {name: (self.address(name), PORT) for name in self.names}
+            self.ssh = f"ssh -F {client_config(self.folder, places)}"
+            self._undo = undo.pop_all()
         return self
 
     def __exit__(self, *details: object) -> None:
-        self._cleaning.close()
-
-    @property
-    def here(self) -> str:
-        """This machine's address on the bridge."""
-        return f"{self._network}.1"
+        self._undo.close()
 
     def address(self, name: str) -> str:
         """Return a host's address."""
         return f"{self._network}.{2 + self.names.index(name)}"
 
-    @property
-    def ssh(self) -> str:
-        """The command that reaches them."""
-        return f"ssh -F {self.client_config}"
-
     def link(self, name: str, state: str) -> None:
         """Set a host's link "down" or "up"."""
         _run("ip", "link", "set", _name(f"v{name}"), state)
 
-    def cut_connections(self, name: str) -> None:
-        """End all SSH sessions of a host at once, as a restart of its network would; sshd itself stays."""
-        for process in self.processes(name):
-            if process.name() == "sshd" and process.pid != self._sshd[name].pid:
-                process.kill()
-
-    def processes(self, name: str) -> list[psutil.Process]:
-        """Return all processes of a host, sshd included."""
-        pids = _run("ip", "netns", "pids", _name(name)).split()
-        found = []
-        for pid in map(int, pids):
+    def end_sessions(self, name: str) -> None:
+        """End all SSH sessions of a host at once; sshd itself stays."""
+        for process in self._processes(name):
             with contextlib.suppress(psutil.NoSuchProcess):
-                found.append(psutil.Process(pid))
-        return found
+                if process.name() == "sshd" and process.pid != self._sshd[name].process.pid:
+                    process.kill()
 
     def commands(self, name: str) -> list[psutil.Process]:
         """Return the processes of a host that are not sshd's."""
         found = []
-        for process in self.processes(name):
+        for process in self._processes(name):
             with contextlib.suppress(psutil.NoSuchProcess):
                 if process.name() != "sshd":
                     found.append(process)
         return found
 
-    # ---- how they are made
+    def _processes(self, name: str) -> list[psutil.Process]:
+        found = []
+        for pid in map(int, _run("ip", "netns", "pids", _name(name)).split()):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                found.append(psutil.Process(pid))
+        return found
 
-    def _make_keys(self) -> None:
-        self._sshd: dict[str, subprocess.Popen[bytes]] = {}
-        for key in ("host_key", "user_key", "stranger_key"):
-            _run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.folder / key))
+    # ---- how they are made
 
     def _make_bridge(self, undo: contextlib.ExitStack) -> None:
         bridge = _name("br")
         _run("ip", "link", "add", bridge, "type", "bridge")
         undo.callback(_run, "ip", "link", "delete", bridge)
-        _run("ip", "address", "add", f"{self.here}/24", "dev", bridge)
+        _run("ip", "address", "add", f"{self._network}.1/24", "dev", bridge)
         _run("ip", "link", "set", bridge, "up")
 
-    def _make_host(self, name: str, number: int, undo: contextlib.ExitStack) -> None:
+    def _make_host(self, name: str, undo: contextlib.ExitStack) -> None:
         space, outer, inner = _name(name), _name(f"v{name}"), _name(f"w{name}")
         _run("ip", "netns", "add", space)
         undo.callback(_run, "ip", "netns", "delete", space)
         undo.callback(self._end_all, name)
         _run("ip", "link", "add", outer, "type", "veth", "peer", "name", inner, "netns", space)
         _run("ip", "link", "set", outer, "master", _name("br"), "up")
-        inside = ("ip", "-n", space)
-        _run(*inside, "link", "set", "lo", "up")
-        _run(*inside, "address", "add", f"{self._network}.{number}/24", "dev", inner)
-        _run(*inside, "link", "set", inner, "up")
-        self._start_sshd(name, undo)
-
-    def _start_sshd(self, name: str, undo: contextlib.ExitStack) -> None:
-        if not _PRIVILEGES.exists():
-            _PRIVILEGES.mkdir(mode=0o755)
-            undo.callback(_PRIVILEGES.rmdir)
-        config = self.folder / f"sshd_config_{name}"
-        given = " ".join(f'"{key}={value}"' for key, value in self._environment.items())
-        config.write_text(
-            f"Port {PORT}\nListenAddress {self.address(name)}\nHostKey {self.folder / 'host_key'}\n"
-            f"AuthorizedKeysFile {self.folder / 'user_key.pub'}\nPidFile none\nStrictModes no\nUsePAM no\n"
-            "PasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin prohibit-password\n"
-            + (f"SetEnv {given}\n" if given else "")
-        )
-        command = ["ip", "netns", "exec", _name(name), SSHD, "-D", "-e", "-f", str(config)]
-        with (self.folder / f"sshd_{name}.log").open("wb") as log:
-            self._sshd[name] = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
-        wait_until(lambda: b"Server listening" in (self.folder / f"sshd_{name}.log").read_bytes(), 20)
+        _run("ip", "-n", space, "link", "set", "lo", "up")
+        _run("ip", "-n", space, "address", "add", f"{self.address(name)}/24", "dev", inner)
+        _run("ip", "-n", space, "link", "set", inner, "up")
+        # With a name of its own, as a machine has.
+        named = ("unshare", "--uts", "sh", "-c", f'hostname host-{name} && exec "$@"', "sh")
+        within = ("ip", "netns", "exec", space, *named)
+        sshd = Sshd(self.folder, self.address(name), PORT, self._environment, within)
+        self._sshd[name] = undo.enter_context(sshd)
 
     def _end_all(self, name: str) -> None:
-        """End what still runs on a host: nothing but this test put a process there."""
+        """End what still runs on a host: nothing but the test put a process there."""
         deadline = time.monotonic() + 10
-        while (left := self.processes(name)) and time.monotonic() < deadline:
+        while (left := self._processes(name)) and time.monotonic() < deadline:
             for process in left:
                 with contextlib.suppress(psutil.NoSuchProcess):
-                    process.send_signal(signal.SIGKILL)
-            self._sshd[name].poll()
+                    process.kill()
             time.sleep(0.05)
-        self._sshd[name].wait()
-
-    def _write_client_config(self) -> None:
-        key = (self.folder / "host_key.pub").read_text().strip()
-        known = self.folder / "known_hosts"
-        known.write_text("".join(f"[{self.address(name)}]:{PORT} {key}\n" for name in self.names))
-        hosts = "".join(f"Host {name}\n  HostName {self.address(name)}\n" for name in self.names)
-        self.client_config.write_text(
-            f"{hosts}Host *\n  Port {PORT}\n  User root\n  IdentityFile {self.folder / 'user_key'}\n"
-            f"  IdentitiesOnly yes\n  UserKnownHostsFile {known}\n  StrictHostKeyChecking yes\n"
-        )
 
 
 def _name(what: str) -> str:
