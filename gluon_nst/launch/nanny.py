@@ -34,7 +34,7 @@ class SlotNanny(Nanny):  # type: ignore[misc]
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self.joined = self._sent_off = False
+        self.joined = self._sent_off = self._refused = False
         self._joining = True
         self.exit_code: int | None = None
 
@@ -49,12 +49,16 @@ class SlotNanny(Nanny):  # type: ignore[misc]
             return Ending.LEFT
         if self.exit_code == UNABLE:
             return Ending.UNABLE
-        return Ending.CRASHED if self.exit_code else Ending.REFUSED
+        return Ending.REFUSED if self._refused else Ending.CRASHED
 
     async def instantiate(self) -> Status:
         """Start a worker process, and wait until its worker has joined."""
         self._joining = True
-        status = await super().instantiate()
+        try:
+            status = await super().instantiate()
+        except Exception:  # told by the worker, before its process ends; one that dies tells nothing
+            self._refused = True
+            raise
         if status == Status.running:
             self.joined, self._joining = True, False
         return status

@@ -32,8 +32,8 @@ __all__ = ["SchedulerTerms", "run_scheduler"]
 # default 20 seconds for pictures in hand, its workers 10 more for their results.
 _LINGER = 35.0
 _LOOK_AGAIN = 0.1  # seconds
-# For those on this machine: it asks nobody who they are. Dask's own port, or another if that is taken.
-_DASHBOARD = "127.0.0.1:8787"
+# For those on this machine: it asks nobody who they are. With a dashboard to see, Dask's own port, if it is free.
+_PAGES = {True: "127.0.0.1:8787", False: "127.0.0.1:0"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,14 +118,14 @@ async def _serve(terms: SchedulerTerms, host: str, announce: Callable[[str], Non
 
 
 async def _started(terms: SchedulerTerms, host: str) -> Scheduler:
-    security = security_of(terms.tls)
+    dashboard = importlib.util.find_spec("bokeh") is not None
     try:
         return await Scheduler(
             host=host,
             port=terms.port,
-            security=security,
-            dashboard=importlib.util.find_spec("bokeh") is not None,
-            dashboard_address=_DASHBOARD,
+            security=security_of(terms.tls),
+            dashboard=dashboard,
+            dashboard_address=_PAGES[dashboard],
         )
     except (OSError, RuntimeError) as error:
         why = error.__cause__ or error

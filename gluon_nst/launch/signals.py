@@ -27,8 +27,9 @@ def signals_kept_off() -> Iterator[None]:
     A terminal sends Ctrl-C to every process, Slurm its SIGTERM, and a worker that is still loading would die of it
     with a trace. Signals to this process come through at the end; `attend` lets those of a worker through.
     """
-    resource_tracker.ensure_running()  # to start it later would lift the block
     before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+    resource_tracker.ensure_running()  # to start it later would lift the block, as it does now
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
     try:
         yield
     finally:
