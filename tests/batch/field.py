@@ -93,6 +93,13 @@ def workers_below(pid: int) -> list[psutil.Process]:
     return []
 
 
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
 class Running:
     """A batch that runs, in a process group of its own; ended with the context if it has not ended by then."""
 
@@ -135,8 +142,8 @@ class Running:
 class Cluster:
     """A Dask scheduler and workers in processes of their own, to be killed one by one."""
 
-    def __init__(self, folder: Path, workers: int = 2, scheme: str = "tcp", **more: str) -> None:
-        self._folder, self._workers, self._scheme, self._env = folder, workers, scheme, environment(**more)
+    def __init__(self, folder: Path, workers: int = 2, **more: str) -> None:
+        self._folder, self._workers, self._env = folder, workers, environment(**more)
         self._processes: list[subprocess.Popen[bytes]] = []
         self.scheduler: subprocess.Popen[bytes] | None = None
         self.address = ""
@@ -150,14 +157,11 @@ class Cluster:
 
     def start(self) -> None:
         """Start the scheduler on a free port of the loopback interface, and the workers."""
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        self.address = f"{self._scheme}://127.0.0.1:{port}"
+        port = free_port()
+        self.address = f"tcp://127.0.0.1:{port}"
         self.scheduler = self._run(
-            "scheduler", "--host", "127.0.0.1", "--port", str(port), "--protocol", self._scheme, "--no-dashboard",
-            "--no-show",
-        )  # fmt: skip
+            "scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard", "--no-show"
+        )
         for number in range(self._workers):
             self.add_worker(number)
 

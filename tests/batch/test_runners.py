@@ -3,7 +3,6 @@
 import json
 import pickle
 import signal
-import socket
 
 import pytest
 from distributed import Client
@@ -17,6 +16,7 @@ from tests.batch.field import (
     Running,
     check_outputs,
     failed_names,
+    free_port,
     journal_of,
     output_names,
     records,
@@ -45,12 +45,6 @@ sys.meta_path.insert(0, Blocker())
 def all_done(output, count):
     check_outputs(output, output_names(range(count)))
     assert statuses(output) == {"done": count}
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 # ---- a scheduler that is not there
