@@ -8,9 +8,22 @@ from typing import Any
 import click
 
 from gluon_nst.cli.options import option_group, place_options, tls_options
-from gluon_nst.errors import BackendError, ClusterError
+from gluon_nst.errors import BackendError, ClusterError, UsageError
+from gluon_nst.memory_limit import parse_memory_limit
 
 EXIT_STRANDED = 5
+
+
+def _bytes(context: click.Context, parameter: click.Parameter, value: str) -> int:
+    """Return how many bytes a size means."""
+    try:
+        size = 0 if value == "0" else parse_memory_limit(value).size or None
+    except UsageError:
+        size = None
+    if size is None:
+        raise click.BadParameter(f"{value!r} is no size; write 8GB or 500M, or 0 for none.")
+    return size
+
 
 _worker_options = option_group(
     click.option(
@@ -30,7 +43,7 @@ _worker_options = option_group(
         help="Folder for temporary files.  [default: the system's]",
     ),
     click.option(
-        "--memory-limit", default="0", show_default=True, metavar="SIZE",
+        "--memory-limit", default="0", show_default=True, metavar="SIZE", callback=_bytes,
         help="Of each worker, as 8GB; one that holds more is ended and started anew. 0 is none.",
     ),
     click.option(
@@ -66,10 +79,19 @@ def workers(workers: int, device: str, name: str, **options: Any) -> int:
     from gluon_nst.launch.terms import Terms
     from gluon_nst.launch.workers import run_workers
 
-    if options["scratch"]:
-        options["scratch"].mkdir(parents=True, exist_ok=True)
+    _make_folder(options["scratch"])
     try:
         return run_workers(find_slots(workers, device, name), Terms(**options))
     except (BackendError, ClusterError) as error:
         click.echo(f"{type(error).__name__}: {error}", err=True)
         return EXIT_STRANDED
+
+
+def _make_folder(scratch: Path | None) -> None:
+    try:
+        if scratch is not None:
+            scratch.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise click.UsageError(
+            f"--scratch {scratch} cannot be made: {error.strerror}. Give another folder."
+        ) from error

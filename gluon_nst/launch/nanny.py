@@ -19,6 +19,7 @@ class Ending(enum.Enum):
     UNABLE = "it cannot work, and said why"
     REFUSED = "the scheduler did not take it"
     CRASHED = "its process died before it joined"
+    OUTGROWN = "it held more memory than --memory-limit"
 
 
 class SlotNanny(Nanny):  # type: ignore[misc]
@@ -34,7 +35,7 @@ class SlotNanny(Nanny):  # type: ignore[misc]
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self.joined = self._sent_off = self._refused = False
+        self.joined = self._sent_off = self._refused = self._outgrown = False
         self._joining = True
         self.exit_code: int | None = None
 
@@ -45,6 +46,8 @@ class SlotNanny(Nanny):  # type: ignore[misc]
             await self.finished()
         except Exception:  # whatever it was, the worker did not join
             await self.close()
+        if self._outgrown:
+            return Ending.OUTGROWN
         if self._sent_off or not self._joining or self.exit_code == LEFT:
             return Ending.LEFT
         if self.exit_code == UNABLE:
@@ -53,7 +56,7 @@ class SlotNanny(Nanny):  # type: ignore[misc]
 
     async def instantiate(self) -> Status:
         """Start a worker process, and wait until its worker has joined."""
-        self._joining = True
+        self._joining, self._outgrown = True, False
         try:
             status = await super().instantiate()
         except Exception:  # told by the worker, before its process ends; one that dies tells nothing
@@ -67,6 +70,11 @@ class SlotNanny(Nanny):  # type: ignore[misc]
         """Expect the worker to end; it says so itself when it leaves in order."""
         self._sent_off = True
         super().close_gracefully(reason)
+
+    def log_event(self, topic: str | list[str], msg: Any) -> None:
+        """Note that Dask ends a worker for its memory: by SIGTERM, on which it leaves as if it was told to."""
+        self._outgrown = self._outgrown or topic == "worker-restart-memory"
+        super().log_event(topic, msg)
 
     def _on_worker_exit_sync(self, exitcode: int) -> None:
         """Take note of an end; Dask would start one that dies while it joins anew for ever."""

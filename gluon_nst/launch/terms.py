@@ -23,7 +23,7 @@ class Terms:
     scratch
         Folder for Dask's files and for temporary ones; None: the system's.
     memory_limit
-        Of each worker, as "8GB"; one that holds more is ended and started anew. "0" is none.
+        Bytes that each worker may hold; one that holds more is ended and started anew. 0 is none.
     grace
         Seconds that workers told to leave have for the jobs in hand.
     wait
@@ -36,7 +36,7 @@ class Terms:
     host: str | None = None
     interface: str | None = None
     scratch: Path | None = None
-    memory_limit: str = "0"
+    memory_limit: int = 0
     grace: float = 20.0
     wait: float = 300.0
     tls: Tls | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -69,7 +70,7 @@ def run_workers(slots: Sequence[Slot], terms: Terms) -> int:
 
 def _limits(terms: Terms) -> dict[str, Any]:
     """Return the settings that make a nanny heed a memory limit; 0.95 of it is Dask's own default."""
-    return {} if terms.memory_limit == "0" else {"distributed.worker.memory.terminate": 0.95}
+    return {"distributed.worker.memory.terminate": 0.95} if terms.memory_limit else {}
 
 
 class _Launcher:
@@ -105,7 +106,8 @@ class _Launcher:
     async def _keep(self, slot: Slot) -> Ending:
         """Keep a worker in a slot; return why there is none any more."""
         name, failures = slot.name, 0
-        while True:
+        ending = Ending.LEFT
+        while not self._ending:
             nanny = self._nannies[slot.name] = self._nanny(slot, name)
             ending = await nanny.serve()
             if self._ending or ending in (Ending.LEFT, Ending.UNABLE):
@@ -118,6 +120,7 @@ class _Launcher:
             if ending is Ending.REFUSED:
                 name = f"{slot.name}-{os.getpid()}"  # for another launcher on this host may have that name
             await asyncio.sleep(_PAUSE)
+        return ending
 
     def _nanny(self, slot: Slot, name: str) -> SlotNanny:
         scratch = self._terms.scratch and str(self._terms.scratch)
@@ -150,7 +153,7 @@ class _Launcher:
         until, told = time.monotonic() + patience, set[int]()
         while not keepers.done() and time.monotonic() < until:
             for pid in self._processes() - told:
-                os.kill(pid, signal.SIGTERM)
+                _send(pid, signal.SIGTERM)
                 told.add(pid)
             await asyncio.wait([keepers], timeout=_LOOK_AGAIN)
         if not keepers.done():
@@ -160,11 +163,16 @@ class _Launcher:
         for nanny in self._nannies.values():
             nanny.close_gracefully()
         for pid in self._processes():
-            os.kill(pid, signal.SIGKILL)
+            _send(pid, signal.SIGKILL)
         await asyncio.wait([keepers], timeout=_LEAVING)
 
     def _processes(self) -> set[int]:
         return {nanny.pid for nanny in self._nannies.values() if nanny.pid}
+
+
+def _send(pid: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
 
 
 async def _first_of(*futures: asyncio.Future[Any]) -> None:

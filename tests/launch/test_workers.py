@@ -23,7 +23,7 @@ from tests.batch.field import (
 from tests.launch.launching import client_of, listening, scheduler, workers
 from tests.stub_libraries import compile_library
 
-STRANDED = 5
+USAGE, STRANDED = 2, 5
 COUNT = 40
 SLOWLY = {"STAND_IN_SECONDS": "0.05"}
 DYING = str(Path(__file__).with_name("dying.py"))
@@ -275,6 +275,37 @@ def test_a_worker_that_dies_as_it_proves_itself_is_tried_three_times(tmp_path, m
         assert launched.end() == code
     assert launched.told().count("its process died before it joined") == min(times, 3)
     assert ("is given up" in launched.told()) == bool(code)
+
+
+def test_a_worker_that_holds_more_than_its_limit_is_started_anew(meeting):
+    with workers(meeting, "--memory-limit", "40MB") as launched:
+        launched.wait_for(READY, 2)
+        launched.signal(signal.SIGTERM)
+        assert launched.end() == 0
+
+
+def test_temporary_files_go_where_they_are_told_to(tmp_path, meeting):
+    with workers(meeting, "--scratch", tmp_path / "some" / "where") as launched, client_of(meeting) as client:
+        launched.wait_for(READY)
+        client.wait_for_workers(1, timeout=60)
+        assert set(client.run(os.getenv, "TMPDIR").values()) == {str(tmp_path / "some" / "where")}
+        launched.signal(signal.SIGTERM)
+        assert launched.end() == 0
+    assert not list((tmp_path / "some" / "where").rglob("worker-*"))
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["--memory-limit", "80%"], "'80%' is no size; write 8GB"),
+        (["--scratch", "/dev/null/scratch"], "--scratch /dev/null/scratch cannot be made: Not a directory."),
+        (["--host", "localhost", "--interface", "lo"], "exclude each other"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(tmp_path, words, why):
+    with workers(tmp_path, *words) as launched:
+        assert launched.end() == USAGE
+    assert why in launched.told()
 
 
 def test_a_scheduler_that_does_not_come_is_told(tmp_path):
