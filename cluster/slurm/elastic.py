@@ -14,48 +14,30 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import dataclasses
 import re
-import shlex
 import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import dask
-from dask_jobqueue import LSFCluster, PBSCluster, SLURMCluster
-from dask_jobqueue.lsf import LSFJob
-from dask_jobqueue.pbs import PBSJob
-from dask_jobqueue.slurm import SLURMJob
+from dask.utils import parse_timedelta
+from queues import SYSTEMS, in_queue, job_class, job_options  # beside this file
 
 from gluon_nst.launch.certificates import make_certificates
 from gluon_nst.launch.security import security_of
 from gluon_nst.launch.settings import SETTINGS, quieten
 from gluon_nst.launch.tls import Tls
 
-NOTICE = 180  # seconds between the notice and the end of a job's time; Slurm's may come 60 later
-GRACE = 60  # of these for the picture in hand
 DAYS = 365  # that the certificates hold: longer than any run
-
-
-@dataclasses.dataclass(frozen=True)
-class System:
-    """A queueing system: Dask's classes for it, and what it calls a GPU and a notice before the end."""
-
-    cluster: type
-    job: type
-    gpu: tuple[str, ...]
-    notice: tuple[str, ...]
-
-
-SYSTEMS = {
-    "slurm": System(SLURMCluster, SLURMJob, ("--gres=gpu:1",), (f"--signal=B:USR2@{NOTICE}",)),
-    "pbs": System(PBSCluster, PBSJob, (), ()),  # which gives no notice: see `_own_notice`
-    "lsf": System(LSFCluster, LSFJob, ('-gpu "num=1"',), (f"-wa USR2 -wt {NOTICE // 60}",)),
-}
+QUEUED = "86400"  # seconds that the batch waits while there is no worker: jobs may queue for a day
+LOOK_AGAIN = 5.0  # seconds between two looks at the jobs
+TOLD = -1.0  # in place of the time since which a job has been gone
+EXIT_STRANDED = 5  # as `gluon-nst batch`
 
 
 def main() -> int:
@@ -66,8 +48,13 @@ def main() -> int:
         job = job_class(options, Path("CERTIFICATES"))("tls://SCHEDULER:PORT", "NAME", **job_options(options))
         sys.stdout.write(job.job_script())
         return 0
-    with dask.config.set(SETTINGS), _certificates(options.jobs_dir) as tls, _cluster(options, tls) as cluster:
-        return _run_batch(cluster.scheduler_address, tls, options.batch)
+    with (
+        dask.config.set(SETTINGS),
+        _certificates(options.jobs_dir) as tls,
+        _cluster(options, tls) as cluster,
+        _batch(cluster.scheduler_address, tls, options.batch) as child,
+    ):
+        return _attend(child, cluster, SYSTEMS[options.system].ask)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -80,24 +67,14 @@ def _parser() -> argparse.ArgumentParser:
     add("--partition", "--queue", metavar="NAME", help="where to submit")
     add("--account", "--project", metavar="NAME", help="who pays")
     add(
-        "--walltime",
-        default="04:00:00",
-        metavar="H:M:S",
-        type=_walltime,
-        help="of each job; another follows it",
+        "--walltime", type=_walltime, default="04:00:00", metavar="H:M:S", help="of a job; another follows it"
     )
     add("--cores", type=int, default=4, metavar="N", help="of each job")
     add("--memory", default="8GiB", metavar="SIZE", help="of each job")
     add("--no-gpu", action="store_true", help="ask for no GPU")
     add("--resources", metavar="TEXT", help="PBS: the whole of -l, as select=1:ncpus=4:ngpus=1:mem=8gb")
     add("--directive", action="append", default=[], metavar="TEXT", help="a further line of the job script")
-    add(
-        "--prologue",
-        action="append",
-        default=[],
-        metavar="COMMAND",
-        help="what a job does first, as module load",
-    )
+    add("--prologue", action="append", default=[], metavar="COMMAND", help="what a job does first")
     add("--jobs-dir", type=Path, default=Path(".gluon-nst-jobs"), metavar="DIR",
         help="logs and certificates, on a file system that all hosts share")  # fmt: skip
     where = parser.add_mutually_exclusive_group()
@@ -106,6 +83,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--print", action="store_true", help="show the job script, and submit nothing")
     add("batch", nargs="+", metavar="...", help="arguments of gluon-nst batch, after --")
     return parser
+
+
+def _walltime(text: str) -> str:
+    if not re.fullmatch(r"\d+:[0-5]\d:[0-5]\d", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no time; write hours, minutes, seconds, as 04:00:00")
+    return text
 
 
 @contextlib.contextmanager
@@ -134,81 +117,58 @@ def _cluster(options: argparse.Namespace, tls: Path) -> Iterator[Any]:
         yield cluster
 
 
-def job_options(options: argparse.Namespace) -> dict[str, Any]:
-    """Return what Dask's job classes are told."""
-    system = SYSTEMS[options.system]
-    gpu = () if options.no_gpu else system.gpu
-    given: dict[str, Any] = {
-        "cores": options.cores,
-        "processes": 1,
-        "memory": options.memory,
-        "queue": options.partition,
-        "project" if options.system == "lsf" else "account": options.account,
-        # LSF counts no seconds.
-        "walltime": options.walltime.rpartition(":")[0] if options.system == "lsf" else options.walltime,
-        "job_name": "gluon-nst",
-        "log_directory": str(options.jobs_dir.absolute()),
-        "job_extra_directives": [*gpu, *system.notice, *options.directive],
-        "job_script_prologue": options.prologue,
-    }
-    if options.system == "pbs":
-        given["resource_spec"] = options.resources or _pbs_resources(options)
-    return given
-
-
-def _pbs_resources(options: argparse.Namespace) -> str:
-    gpu = "" if options.no_gpu else ":ngpus=1"
-    return f"select=1:ncpus={options.cores}{gpu}:mem={options.memory.lower().replace('i', '')}"
-
-
-def job_class(options: argparse.Namespace, tls: Path) -> type:
-    """Return Dask's class for a job, changed to run `gluon-nst workers` in place of Dask's own worker.
-
-    That proves its worker ready, and lets it finish the picture in hand when the job is to end. `exec` puts it in the
-    place of the job's shell, to which alone the notice is sent, and which would die of it.
-    """
-
-    interface = ["--interface", options.interface] if options.interface else []
-    notice = _own_notice(options.walltime) if options.system == "pbs" else []
-
-    class LauncherJob(SYSTEMS[options.system].job):  # type: ignore[misc]
-        def __init__(self, scheduler: str | None = None, name: str | None = None, **given: Any) -> None:
-            super().__init__(scheduler, name, **given)
-            words = [
-                *notice, sys.executable, "-m", "gluon_nst", "workers", str(scheduler), "--name", str(name),
-                "--grace", str(GRACE), "--tls-dir", str(tls), *interface,
-            ]  # fmt: skip
-            self._command_template = f"exec {shlex.join(words)}"
-
-    return LauncherJob
-
-
-def _own_notice(walltime: str) -> list[str]:
-    """Return the command that gives notice before the end: PBS gives none."""
-    return ["timeout", "--signal=USR2", str(max(1, _seconds(walltime) - NOTICE))]
-
-
-def _walltime(text: str) -> str:
-    if not re.fullmatch(r"\d+:[0-5]\d:[0-5]\d", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no time; write hours, minutes, seconds, as 04:00:00")
-    return text
-
-
-def _seconds(walltime: str) -> int:
-    hours, minutes, seconds = map(int, walltime.split(":"))
-    return (60 * hours + minutes) * 60 + seconds
-
-
-def _run_batch(scheduler: str, tls: Path, arguments: list[str]) -> int:
-    """Run the batch as a child that gets the signals that this process gets; return its exit code."""
-    command = [sys.executable, "-m", "gluon_nst", "batch", "--wait-for-workers", "86400", *arguments]
+@contextlib.contextmanager
+def _batch(scheduler: str, tls: Path, arguments: list[str]) -> Iterator[subprocess.Popen[bytes]]:
+    """Run the batch as a child that gets the signals that this process gets."""
+    command = [sys.executable, "-m", "gluon_nst", "batch", "--wait-for-workers", QUEUED, *arguments]
     # In a session of its own, or a terminal's Ctrl-C would reach it twice, and end it at once.
     child = subprocess.Popen(
         [*command, "--scheduler", scheduler, "--tls-dir", str(tls)], start_new_session=True
     )
     for each in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2):
         signal.signal(each, lambda number, frame: child.send_signal(number))
-    return child.wait()
+    with child:
+        yield child
+
+
+def _attend(child: subprocess.Popen[bytes], cluster: Any, ask: str) -> int:
+    """Wait for the batch; return its exit code, or 5 once no job is left that could bring a worker."""
+    barren: dict[str, float] = {}
+    while True:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return child.wait(LOOK_AGAIN)
+        jobs = {name: job.job_id for name, job in dict(cluster.workers).items() if job.job_id}
+        if _look_at(jobs, _names(cluster), barren, ask):
+            say("no job is left that could bring a worker")
+            child.terminate()
+            child.wait()
+            return EXIT_STRANDED
+
+
+def _look_at(jobs: dict[str, str], there: set[str], barren: dict[str, float], ask: str) -> bool:
+    """Tell of jobs that ended before their workers came; return whether there are no others.
+
+    Dask replaces a job whose worker was lost, after `lost-worker-timeout`. It waits for ever for a worker that never
+    was: to submit such a job again and again would burn a queue's patience.
+    """
+    patience = 2 * parse_timedelta(dask.config.get("distributed.deploy.lost-worker-timeout"))
+    now = time.monotonic()
+    for name, job in jobs.items():
+        if name in there or in_queue(ask, job):
+            barren.pop(job, None)
+        elif barren.setdefault(job, now) != TOLD and now - barren[job] > patience:
+            say(f"job {job} ended before its worker came, and is not replaced; its log says why")
+            barren[job] = TOLD
+    return bool(jobs) and all(barren.get(job) == TOLD for job in jobs.values())
+
+
+def _names(cluster: Any) -> set[str]:
+    return {each["name"] for each in cluster.scheduler_info["workers"].values()}
+
+
+def say(what: str) -> None:
+    """Tell the person who waits."""
+    sys.stderr.write(f"elastic.py: {what}\n")
 
 
 if __name__ == "__main__":

@@ -91,7 +91,7 @@ class LocalSlurm:
         """What Slurm's commands need to find this cluster."""
         return {"SLURM_CONF": str(self.folder / "slurm.conf"), "PATH": _search_path()}
 
-    def run(self, *words: object, check: bool = True, **more: str) -> str:
+    def run(self, *words: object, check: bool = True, cwd: Path | None = None, **more: str) -> str:
         """Run one of Slurm's commands; return what it printed."""
         done = subprocess.run(
             [*map(str, words)],
@@ -99,6 +99,7 @@ class LocalSlurm:
             text=True,
             env={**os.environ, **self.environment, **more},
             timeout=120,
+            cwd=cwd,
             check=False,
         )
         assert done.returncode == 0 or not check, f"{words}: {done.stderr}{self.log()}"
