@@ -64,3 +64,12 @@ def test_what_is_not_understood_is_said_with_its_line(host_file, text, said):
 def test_a_file_that_is_not_there_is_named(host_file, tmp_path):
     with pytest.raises(UsageError, match=r"hosts\.txt cannot be read"):
         host_file.read_hosts(tmp_path / "hosts.txt")
+
+
+def test_the_example_is_understood_by_the_command_too(host_file):
+    from gluon_nst.cli import cli
+
+    for host in host_file.read_hosts(FILE.with_name("hosts.example")):
+        words = host.command("tls://here:1", 1)
+        name, *arguments = words[words.index("workers") :]
+        assert cli.commands[name].make_context(name, arguments).params["scheduler"] == "tls://here:1"
