@@ -223,6 +223,16 @@ def test_the_secrets_are_those_that_the_page_makes(tmp_path):
     assert set(re.findall(r"--from-file=tls/(\S+)", line)) == files
 
 
+def test_the_commands_of_the_page_are_known():
+    commands = re.findall(
+        r"(?:^|-- )gluon-nst ([a-z].*?)(?:`| \||$)", (KUBERNETES / "README.md").read_text(), re.MULTILINE
+    )
+    assert {each.split()[0] for each in commands} == {"certificates", "doctor"}
+    for each in commands:
+        name, *arguments = each.split()
+        assert cli.commands[name].make_context(name, arguments).params
+
+
 # ---- images
 
 

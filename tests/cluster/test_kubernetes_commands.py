@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -121,12 +122,22 @@ def test_pods_do_a_batch_on_a_volume(tmp_path):
     out = put_data(tmp_path, tmp_path, ["good"] * COUNT)
     with Pods("volume", tmp_path) as pods:
         scheduler = pods.start("scheduler")
-        workers = [pods.start("worker", "--device", "cpu") for _ in range(2)]
+        workers = [
+            pods.start("worker", "--name", f"pod-{number}") for number in range(2)
+        ]  # as each has its own
         batch = pods.start("batch", *SMALL)
         assert end_of(batch, pods.log("batch")) == 0, pods.log("batch").read_text()
         check_outputs(out, painted(COUNT))
+        wait_until(lambda: {"pod-0", "pod-1"} <= set(re.findall(r"pod-\d", doctor(pods, tmp_path / "tls"))))
         scheduler.terminate()
         assert [end_of(each, pods.log("worker")) for each in (scheduler, *workers)] == [0, 0, 0]
+
+
+def doctor(pods, tls):
+    host, port = pods.address()
+    command = ["doctor", "--scheduler", f"tls://{host}:{port}", "--tls-dir", str(tls)]
+    words = [sys.executable, "-m", "gluon_nst", *command]
+    return subprocess.run(words, capture_output=True, text=True, check=False).stdout
 
 
 def test_pods_that_must_go_lose_nothing(tmp_path):
