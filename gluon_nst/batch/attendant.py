@@ -6,12 +6,14 @@ Dask itself closes at once on SIGTERM, and runs the task in hand a second time e
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import threading
 import time
 from typing import Any
 
 import gluon_nst.worker.departure as departure
+from gluon_nst.launch.endings import LEFT
 
 __all__ = ["attend"]
 
@@ -55,8 +57,8 @@ def _leave(worker: Any, grace: float) -> None:
 
 async def _close(worker: Any) -> None:
     """Close once all tasks have ended, which hand back what they had not begun, and are fetched."""
-    while worker.status.name == "init":
-        await asyncio.sleep(0.05)  # one that is about to join can only be closed when it has
+    if worker.status.name == "init":
+        os._exit(LEFT)  # it has not joined yet, so there is nothing to finish
     while worker.state.executing or worker.state.ready or worker.state.long_running:
         await asyncio.sleep(0.05)
     deadline = time.monotonic() + _CLOSING

@@ -213,7 +213,7 @@ def test_nothing_stays_when_the_command_is_killed(meeting):
 
 def test_workers_end_when_the_scheduler_is_killed(tmp_path):
     with scheduler(tmp_path) as meeting, workers(tmp_path) as launched:
-        launched.wait_for(READY)
+        launched.wait_for(READY)  # it is about to join, or has
         processes = launched.children()
         meeting.signal(signal.SIGKILL)
         assert launched.end(15) == 0
