@@ -42,7 +42,7 @@ def rows(given: argparse.Namespace) -> Iterator[str]:
 
 
 def row(name: str, precision: str, height: int, width: int, count: int) -> str:
-    foretold = predicted_bytes(one_scale(name, height, width), precision, height, width, count)
+    foretold = predicted_bytes(one_scale(name, height, width), precision, height, width, count, at_once=1)
     reply = call_apart(
         "benchmarks.memory_model:measure", name, precision, height, width, count, timeout=TIMEOUT
     )

@@ -84,7 +84,8 @@ class Room:
         return limit is None or self._needed(height, width, count, window) <= (1 - _RESERVE) * limit
 
     def _needed(self, height: int, width: int, count: int, window: tuple[int, int] | None = None) -> int:
-        return predicted_bytes(self._recipe, self._precision, height, width, count, window)
+        at_once = 1 if self._device == "cpu" else None  # there they take turns
+        return predicted_bytes(self._recipe, self._precision, height, width, count, window, at_once)
 
     def _refusal(self, height: int, width: int, count: int, limit: int) -> OutOfMemoryError:
         window = smallest_window(height, width, self._margin)

@@ -47,6 +47,7 @@ def predicted_bytes(
     width: int,
     count: int = 1,
     window: tuple[int, int] | None = None,
+    at_once: int | None = None,
 ) -> int:
     """Return the bytes that a process will take at most while it stylizes.
 
@@ -60,25 +61,29 @@ def predicted_bytes(
         Shape of the images in pixels, and how many go together.
     window
         Height and width of the largest tile; None where the images are not cut.
+    at_once
+        How many of the images go through the network at the same time; None: all, as on a GPU.
     """
     kind = "bfloat16" if precision == "bfloat16" else "float32"
-    word, whole = 2 if kind == "bfloat16" else 4, count * height * width
+    word, whole, at_once = 2 if kind == "bfloat16" else 4, count * height * width, at_once or count
     layers = used_layers(recipe)
     maps = _by_block(
         {conv: _maps(conv) + _pooled(conv) for conv in convolutions_up_to(recipe.network, layers)}
     )
     heads = _by_block({layer: _maps(layer) for layer in layers})
-    front, rear = _seen(height, width, window, striped=whole >= _STRIPED_FROM and bool(maps[1]))
-    apart = _APART_COPIES[kind] * (count > 1) + _OWNED_COPIES[kind] * (window is not None)
+    front, rear = _seen(
+        height, width, window, striped=at_once * height * width >= _STRIPED_FROM and bool(maps[1])
+    )
+    apart = _APART_COPIES[kind] * (at_once > 1) + _OWNED_COPIES[kind] * (window is not None)
     numbers = sum(
-        count * pixels * (_COPIES[kind] * (all_maps + ends) + apart * ends)
+        at_once * pixels * (_COPIES[kind] * (all_maps + ends) + apart * ends)
         for pixels, all_maps, ends in zip((front, rear), maps, heads, strict=True)
     )
     return int(
         _BASE
         + word * (_PARAMETERS + numbers)
         + whole * _image_bytes(recipe)
-        + count * rear * _content_bytes(recipe)
+        + at_once * rear * _content_bytes(recipe)
     )
 
 

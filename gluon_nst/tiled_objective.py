@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from gluon_nst.backend import as_float32, autograd, cast_like, nd, release_memory, to_ndarray
+from gluon_nst.descent import Objective
 from gluon_nst.features import VGGFeatures
 from gluon_nst.generated_image import GeneratedImage
 from gluon_nst.gram import gram_matrix, gram_product
@@ -21,6 +22,7 @@ from gluon_nst.optimize import Evaluation
 from gluon_nst.recipe import Recipe
 from gluon_nst.striped_objective import StripedObjective, striped_content_targets, stripes_pay
 from gluon_nst.tiles import Box, Tile, Tiling, shift_of_step, stride
+from gluon_nst.turns_objective import TurnsObjective
 
 __all__ = ["TiledObjective", "make_objective", "tiled_content_targets", "tiled_style_targets"]
 
@@ -32,13 +34,16 @@ def make_objective(
     styles: Mapping[str, Any],
     tiling: Tiling | None,
     done: int = 0,
-) -> StyleTransferObjective:
+) -> Objective:
     """Return the objective for content images (N, 3, H, W): tile by tile, unless `tiling` is None.
 
-    Then large ones go through the network's first block in stripes.
+    Then large ones go through the network's first block in stripes. On a CPU several take turns.
 
     The other parameters are those of `TiledObjective`.
     """
+    if len(contents) > 1 and contents.context.device_type == "cpu":
+        alone = nd.split(contents, num_outputs=len(contents), axis=0)
+        return TurnsObjective([make_objective(network, recipe, one, styles, tiling, done) for one in alone])
     if tiling is None and stripes_pay(network, contents.shape):
         targets = striped_content_targets(network, recipe, contents)
         return StripedObjective(network, recipe, targets, styles)

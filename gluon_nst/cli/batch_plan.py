@@ -113,7 +113,8 @@ def _memory(plan: Plan, call: BatchCall) -> int | None:
     if largest is None:
         return None
     height, width = largest
-    each = predicted_bytes(call.recipe, call.precision, height, width, call.together)
+    at_once = 1 if call.device == "cpu" else None
+    each = predicted_bytes(call.recipe, call.precision, height, width, call.together, at_once=at_once)
     limit = parse_memory_limit(call.max_memory).size
     return _workers(plan, call) * (min(each, limit) if limit else each)
 

@@ -32,7 +32,8 @@ def stylizer(recipe, max_memory: str = "") -> Stylizer:
 
 def tight(recipe, count: int = 1) -> str:
     """Return a limit into which the larger scale of SHAPE does not fit whole, but all tiles do."""
-    return str(int(predicted_bytes(recipe, "float32", *SHAPE, count) / (1 - memory._RESERVE)) - 9)
+    needed = predicted_bytes(recipe, "float32", *SHAPE, count, at_once=1)
+    return str(int(needed / (1 - memory._RESERVE)) - 9)
 
 
 @pytest.fixture

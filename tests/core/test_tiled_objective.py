@@ -10,11 +10,15 @@ import pytest
 from gluon_nst.backend import mx
 from gluon_nst.features import VGGFeatures
 from gluon_nst.generated_image import GeneratedImage
-from gluon_nst.objective import content_targets, style_targets
+from gluon_nst.objective import StyleTransferObjective, content_targets, style_targets
 from gluon_nst.parameters import load_parameters
 from gluon_nst.preprocessing import PIXEL_UNITS, preprocess
 from gluon_nst.recipe_files import load_recipe
-from gluon_nst.tiled_objective import make_objective, tiled_content_targets, tiled_style_targets
+from gluon_nst.tiled_objective import (
+    TiledObjective,
+    tiled_content_targets,
+    tiled_style_targets,
+)
 from gluon_nst.tiles import Tiling, choose_tiling, margin
 from tests.core.narrow import narrow_features, relative, smooth_picture
 
@@ -62,10 +66,14 @@ def both(network, recipe, shape, tiling, count: int = 1):
         images(recipe, *shape, first, n) for first, n in ((0, count), (50, 1), (100, count))
     )
     targets = style_targets(network, recipe, style)
-    whole = evaluate(make_objective(network, recipe, content, targets, None), image)
-    tiled = make_objective(
-        network, recipe, content, tiled_style_targets(network, recipe, style, tiling), tiling
+    # Made here, as `make_objective` would let several take turns on a CPU.
+    whole = evaluate(
+        StyleTransferObjective(network, recipe, content_targets(network, recipe, content), targets), image
     )
+    tiled = TiledObjective(
+        network, recipe, tiled_content_targets(network, recipe, content, tiling),
+        tiled_style_targets(network, recipe, style, tiling), tiling,
+    )  # fmt: skip
     return whole, [evaluate(tiled, image) for _ in range(2)]
 
 
