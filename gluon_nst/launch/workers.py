@@ -123,7 +123,7 @@ class _Launcher:
         return ending
 
     def _nanny(self, slot: Slot, name: str) -> SlotNanny:
-        scratch = self._terms.scratch and str(self._terms.scratch)
+        scratch = self._terms.scratch and str(self._terms.scratch.resolve())
         return SlotNanny(
             self._address,
             name=name,

@@ -55,8 +55,8 @@ def dask_teardown(worker: Any) -> None:
 
 
 async def _prove(name: str, device: str) -> Readiness:
-    job = Job("", (), "", load_recipe(), device=device)
     try:
+        job = Job("", (), "", load_recipe(), device=device)
         return await asyncio.wait_for(asyncio.to_thread(prove_ready, job), _PROOF_SECONDS)
     except asyncio.TimeoutError:
         _end(f"{name} cannot work: no answer from {device} within {_PROOF_SECONDS:g} seconds.")
@@ -74,7 +74,7 @@ def _end(why: str) -> NoReturn:
 def _keep_to(cores: Collection[int]) -> None:
     """Bind all threads that there are to some cores; those to come are bound as what starts them."""
     for thread in Path("/proc/self/task").iterdir():
-        with contextlib.suppress(ProcessLookupError):
+        with contextlib.suppress(OSError):  # a thread that has ended; cores that were taken away meanwhile
             os.sched_setaffinity(int(thread.name), cores)
 
 
