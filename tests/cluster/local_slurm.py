@@ -199,7 +199,9 @@ class LocalSlurm:
     def _cancel_all(self) -> None:
         self.run("scancel", "--full", "--signal=KILL", "--user", "root", check=False)
         self.run("scancel", "--user", "root", check=False)
-        until = time.monotonic() + self.size.kill_wait + 5
+        whole = all(each.poll() is None for each in self.slurmds.values())
+        # The jobs of a node that a test killed are never over.
+        until = time.monotonic() + (self.size.kill_wait + 5 if whole else 2)
         while self.run("squeue", "-h").strip() and time.monotonic() < until:
             time.sleep(0.1)
 

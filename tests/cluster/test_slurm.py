@@ -47,13 +47,14 @@ def used(output: Path) -> set[int]:
 
 
 def test_two_nodes_of_two_gpus_do_a_folder(desk):
-    job = desk.sbatch(*write_field(desk.folder, ["good"] * 3 * COUNT))
+    job = desk.sbatch(*write_field(desk.folder, ["good"] * 2 * COUNT))
     desk.under_way()
     workers = workers_of(desk.folder, 4)
     assert sorted(workers.values()) == [("n1", "0"), ("n1", "1"), ("n2", "0"), ("n2", "1")]
     assert desk.end(job, "COMPLETED")["ExitCode"] == "0:0"
     assert used(desk.output) == workers.keys()
-    desk.all_done_once(3 * COUNT)
+    desk.all_done_once(2 * COUNT)
+    assert not (desk.folder / ".gluon-nst-jobs").exists()
 
 
 def gives_way(desk):
@@ -153,18 +154,31 @@ def test_where_no_worker_can_work_the_job_says_so(desk):
 def test_the_others_go_on_when_a_node_dies(tmp_path, drivers):
     with LocalSlurm(Size(nodes=2)) as slurm:
         desk = Desk(slurm, tmp_path, **SLOWLY, **drivers)
-        job = desk.sbatch(*write_field(tmp_path, ["good"] * 2 * COUNT))
+        job = desk.sbatch(*write_field(tmp_path, ["good"] * COUNT), options=("--gpus-per-node=1",))
         desk.under_way()
-        workers = workers_of(tmp_path, 4)
+        workers = workers_of(tmp_path, 2)
         slurm.slurmds["n2"].kill()
         kill_node("n2")
         assert desk.end(job, "COMPLETED")["Restarts"] == "0"
         assert slurm.run("sinfo", "-h", "-n", "n2", "-p", "main", "-o", "%t").strip("*\n") != "alloc"
-    check_outputs(desk.output, output_names(range(2 * COUNT)))
-    assert statuses(desk.output) == {"done": 2 * COUNT}
+    check_outputs(desk.output, output_names(range(COUNT)))
+    assert statuses(desk.output) == {"done": COUNT}
     survivors = {number for number, (node, _) in workers.items() if node == "n1"}
     last = sorted(journal_of(desk.output), key=lambda record: record["finished_at"])[-10:]
     assert {int(record["worker"].rpartition(":")[2]) for record in last} <= survivors
+
+
+@pytest.mark.full
+def test_a_job_begins_again_elsewhere_when_its_first_node_dies(tmp_path, drivers):
+    with LocalSlurm(Size(nodes=2)) as slurm:
+        desk = Desk(slurm, tmp_path, **SLOWLY, **drivers)
+        job = desk.sbatch(*write_field(tmp_path, ["good"] * COUNT), options=("--nodes=1",))
+        desk.under_way()
+        slurm.slurmds["n1"].kill()
+        kill_node("n1")
+        assert desk.end(job, "COMPLETED")["Restarts"] == "1"
+    check_outputs(desk.output, output_names(range(COUNT)))
+    assert statuses(desk.output) == {"done": COUNT}
 
 
 def kill_node(name: str) -> None:
