@@ -18,7 +18,7 @@ __all__ = ["Connection", "Terms"]
 _FAR_SIDE = Path(__file__).with_name("far_side.sh")
 
 _SSH_FAILED = 255  # ssh's own exit code; any other is the command's
-_NO_WORKER_WORKS = 5
+_USAGE, _NO_WORKER_WORKS = 2, 5  # of `gluon-nst workers`
 _NOT_FOUND = (126, 127)  # a shell's codes for a command that is not there or cannot be run
 # Trying again would not help, and would look like an attack.
 _HOPELESS = (
@@ -29,6 +29,7 @@ _HOPELESS = (
 )
 
 _LONGEST_PAUSE = 300.0  # seconds
+_CLOSING = 40.0  # seconds for workers to end, beyond their grace: their last results are fetched for 10, processes end
 _HELD = 60.0  # seconds; a connection that lasted so long is counted as a success
 
 
@@ -48,8 +49,6 @@ class Terms:
         Seconds that a connection may be silent before it counts as lost, on both sides.
     tries
         How often in succession a host is tried.
-    closing
-        Seconds that workers have to end in.
     """
 
     ssh: Sequence[str]
@@ -57,7 +56,6 @@ class Terms:
     certificates: Sequence[Path]
     patience: float
     tries: int
-    closing: float
 
 
 class Connection:
@@ -114,6 +112,8 @@ class Connection:
         """Return why this end is the last, None if it need not be."""
         if code == 0:
             return "its workers have left"
+        if code == _USAGE:
+            return "its line of the host file is not understood there, see above; the others go on"
         if code == _NO_WORKER_WORKS:
             return "no worker can work there, see above; the others go on"
         if code in _NOT_FOUND:
@@ -179,12 +179,11 @@ class Connection:
         over = asyncio.create_task(self._over.wait())
         await asyncio.wait((reading, over), return_when=asyncio.FIRST_COMPLETED)
         over.cancel()
-        done, _ = await asyncio.wait((reading,), timeout=self._terms.closing)
+        patience = self._host.grace + _CLOSING
+        done, _ = await asyncio.wait((reading,), timeout=patience)
         if not done:
             reading.cancel()
-            self._tell(
-                f"its workers have not ended within {self._terms.closing:.0f} s: they are left to themselves"
-            )
+            self._tell(f"its workers have not ended within {patience:.0f} s: they are left to themselves")
 
     async def _read(self, stdout: asyncio.StreamReader) -> None:
         async for line in stdout:

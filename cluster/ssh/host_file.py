@@ -12,6 +12,8 @@ __all__ = ["Host", "parse_hosts", "read_hosts"]
 
 # Those that `gluon-nst workers` takes under the same name.
 _WORKERS_OPTIONS = ("workers", "device", "host", "interface", "scratch", "memory-limit", "grace")
+_NUMBERS = ("port", "workers", "grace")
+_GRACE = 20.0  # what `gluon-nst workers` has as its default
 _KEYS = ("user", "port", "command", "gpus", *_WORKERS_OPTIONS)
 
 
@@ -29,6 +31,11 @@ class Host:
 
     name: str
     settings: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def grace(self) -> float:
+        """Seconds that its workers have for pictures in hand."""
+        return float(self.settings.get("grace", _GRACE))
 
     def ssh_options(self) -> list[str]:
         """Return what ssh needs to know beside the name."""
@@ -111,4 +118,6 @@ def _parse_setting(word: str, where: str) -> tuple[str, str]:
         raise UsageError(
             f"{where}: {word!r} is not understood; a line takes {', '.join(_KEYS)}, each as key=value."
         )
+    if key in _NUMBERS and not value.replace(".", "", 1).isdecimal():
+        raise UsageError(f"{where}: {word!r} is not understood; {key} is a number.")
     return key, value

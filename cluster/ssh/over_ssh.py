@@ -22,18 +22,19 @@ from host_file import Host, read_hosts
 from near_side import run_scheduler, start
 from reaching import address_for, all_on_loopback
 
-from gluon_nst.errors import GluonNSTError
+from gluon_nst.errors import GluonNSTError, UsageError
 from gluon_nst.launch.certificates import make_certificates
 
 # SIGHUP is what a terminal sends that is closed: to stop in order is better than to be lost.
-_SIGNALS = {signal.SIGINT: signal.SIGINT, signal.SIGTERM: signal.SIGTERM, signal.SIGUSR2: signal.SIGUSR2,
-            signal.SIGHUP: signal.SIGTERM}  # fmt: skip
+_SIGNALS = {
+    signal.SIGINT: signal.SIGINT,
+    signal.SIGTERM: signal.SIGTERM,
+    signal.SIGUSR2: signal.SIGUSR2,
+    signal.SIGHUP: signal.SIGTERM,
+}
 _CERTIFICATE_DAYS = 60  # longer than any one batch; they are removed with it
-_CLOSING = (
-    60.0  # seconds for workers to end: the 20 that a picture in hand gets by default, and their own end
-)
 
-_EXIT_STOPPED = 75  # as the batch ends on a signal
+_EXIT_USAGE, _EXIT_STRANDED, _EXIT_STOPPED = 2, 5, 75  # as the batch has them
 
 
 def _say(line: str) -> None:
@@ -81,13 +82,13 @@ def _say(line: str) -> None:
 def main(host_file: Path, batch: tuple[str, ...], **options: object) -> None:
     """Run `gluon-nst batch BATCH...` on workers of the machines that HOSTFILE names.
 
-    Exit code: the batch's; 2 also for a host file that is not understood.
+    Exit code: the batch's; 2 also for a host file that is not understood, 5 if the scheduler does not come up.
     """
     try:
         sys.exit(asyncio.run(_run(read_hosts(host_file), batch, **options)))  # type: ignore[arg-type]
     except GluonNSTError as error:
         _say(f"{type(error).__name__}: {error}")
-        sys.exit(2)
+        sys.exit(_EXIT_USAGE if isinstance(error, UsageError) else _EXIT_STRANDED)
 
 
 async def _run(
@@ -102,8 +103,8 @@ async def _run(
         tls = [] if insecure or near else _certificates(folder / "tls")
         listening = ["--host", address, "--port", str(port), *(["--insecure"] if insecure else []), *tls]
         async with run_scheduler(listening, folder / "scheduler.json", _say) as reached:
-            terms = Terms(command, reached, sorted((folder / "tls").glob("*.pem")), patience, tries, _CLOSING)
-            async with _workers(hosts, terms):
+            terms = Terms(command, reached, sorted((folder / "tls").glob("*.pem")), patience, tries)
+            async with _workers(hosts, terms, stopping.at_once):
                 return await stopping.batch([*batch, "--scheduler", reached, *tls])
 
 
@@ -114,8 +115,8 @@ def _certificates(folder: Path) -> list[str]:
 
 
 @contextlib.asynccontextmanager
-async def _workers(hosts: Sequence[Host], terms: Terms) -> AsyncIterator[None]:
-    """Have workers on all hosts; let them end in order."""
+async def _workers(hosts: Sequence[Host], terms: Terms, at_once: asyncio.Event) -> AsyncIterator[None]:
+    """Have workers on all hosts; let them end in order, or by themselves if it is to be at once."""
     connections = [Connection(host, terms, _say) for host in hosts]
     tasks = [asyncio.create_task(each.keep()) for each in connections]
     try:
@@ -123,13 +124,25 @@ async def _workers(hosts: Sequence[Host], terms: Terms) -> AsyncIterator[None]:
     finally:
         for each in connections:
             each.close()
-        await asyncio.gather(*tasks)
+        impatience = asyncio.create_task(at_once.wait())
+        ending = asyncio.gather(*tasks)
+        await asyncio.wait((ending, impatience), return_when=asyncio.FIRST_COMPLETED)
+        impatience.cancel()
+        ending.cancel()
+        await asyncio.gather(ending, return_exceptions=True)
 
 
 class _Stopping:
-    """Passes signals on to the batch, which stops in order at the first, and at once at the second."""
+    """Passes signals on to the batch, which stops in order at the first, and at once at a Ctrl-C after it.
+
+    Attributes
+    ----------
+    at_once
+        Set by that.
+    """
 
     def __init__(self) -> None:
+        self.at_once = asyncio.Event()
         self._asked: signal.Signals | None = None
         self._process: asyncio.subprocess.Process | None = None
 
@@ -150,6 +163,8 @@ class _Stopping:
         return await self._process.wait()
 
     def _pass_on(self, number: signal.Signals) -> None:
+        if self._asked is not None and number == signal.SIGINT:
+            self.at_once.set()
         self._asked = number
         if self._process is not None:
             with contextlib.suppress(ProcessLookupError):

@@ -53,9 +53,14 @@ def address_for(hosts: Sequence[Host], ssh: Sequence[str]) -> str:
 
 def _place(host: Host, ssh: Sequence[str]) -> str | None:
     """Return the name or address that ssh would connect to; None behind a jump host, or if ssh does not say."""
-    asked = subprocess.run(
-        [*ssh, "-G", *host.ssh_options(), host.name], capture_output=True, text=True, check=False
-    )
+    try:
+        asked = subprocess.run(
+            [*ssh, "-G", *host.ssh_options(), host.name], capture_output=True, text=True, check=False
+        )
+    except OSError as error:
+        raise UsageError(
+            f"{ssh[0]} cannot be run ({error.strerror}); install OpenSSH's client, or give --ssh."
+        ) from None
     said = dict(line.split(" ", 1) for line in asked.stdout.splitlines() if " " in line)
     jumps = any(said.get(key, "none") != "none" for key in ("proxyjump", "proxycommand"))
     return None if jumps else said.get("hostname")

@@ -37,6 +37,7 @@ def test_a_line_says_how_a_host_is_reached_and_what_is_run_there(host_file):
         "--memory-limit", "16GB",
     ]  # fmt: skip
     assert third.ssh_options() == ["-l", "bob"]
+    assert third.grace == 20 and host_file.parse_hosts("a grace=90", "")[0].grace == 90
     assert third.command("tcp://here:1", 4) == [
         "env", "CUDA_VISIBLE_DEVICES=0,2", "gluon-nst", "workers", "tcp://here:1", "--name", "node3-4", "--interface",
         "ib0",
@@ -50,6 +51,7 @@ def test_a_line_says_how_a_host_is_reached_and_what_is_run_there(host_file):
         ("# none", "names no host"),
         ("a\na gpus=1", "line 2: a is there twice"),
         ("a gpu=1", "line 1: 'gpu=1' is not understood; a line takes user, port,"),
+        ("a grace=long", "'grace=long' is not understood; grace is a number"),
         ("a b", "'b' is not understood"),
         ("gpus=1", "begins with the name of a host"),
         ("-oProxyCommand=x", "begins with the name of a host"),
