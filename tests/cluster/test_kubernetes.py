@@ -1,15 +1,11 @@
-"""The manifests and Dockerfiles fit together, and are what Kubernetes, the command line and setup.cfg know.
+"""The manifests fit together, and are what Kubernetes and the command line know.
 
-No cluster and no image: what containers run is proved by test_kubernetes_commands.py.
+No cluster: what containers run is proved by test_kubernetes_commands.py.
 """
 
 import importlib
 import itertools
 import re
-import shlex
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -18,29 +14,23 @@ from gluon_nst.cli import cli
 from gluon_nst.launch.certificates import make_certificates
 from tests.cluster.manifests import (
     COMPONENT,
+    DOCKER,
     KUBERNETES,
-    ROOT,
     VARIANTS,
     container,
-    copied,
     image_environment,
-    instructions,
     of_kind,
     option,
-    package,
     pods,
     rendered,
     selects,
 )
-from tests.cluster.manifests import DOCKER as DOCKER_FOLDER
 
 # The newest that validates, and one that was two years old then.
 RELEASES = ("1.31", "1.37")
 COMPONENTS = ("scheduler", "worker", "batch")
-DOCKERFILES = {"gpu": "Dockerfile.gpu", "cpu": "Dockerfile.cpu"}
 
 variants = pytest.mark.parametrize("variant", VARIANTS)
-dockerfiles = pytest.mark.parametrize("dockerfile", DOCKERFILES.values())
 
 
 @variants
@@ -223,6 +213,13 @@ def test_the_secrets_are_those_that_the_page_makes(tmp_path):
     assert set(re.findall(r"--from-file=tls/(\S+)", line)) == files
 
 
+@pytest.mark.parametrize(
+    "path", [*KUBERNETES.glob("*/*.yaml"), *DOCKER.glob("Dockerfile.*")], ids=lambda path: path.name
+)
+def test_what_could_not_be_run_says_so_at_once(path):
+    assert "Not run " in path.read_text().splitlines()[0]
+
+
 def test_the_commands_of_the_page_are_known():
     commands = re.findall(
         r"(?:^|-- )gluon-nst ([a-z].*?)(?:`| \||$)", (KUBERNETES / "README.md").read_text(), re.MULTILINE
@@ -231,62 +228,3 @@ def test_the_commands_of_the_page_are_known():
     for each in commands:
         name, *arguments = each.split()
         assert cli.commands[name].make_context(name, arguments).params
-
-
-# ---- images
-
-
-@dockerfiles
-def test_what_an_image_copies_is_there_and_not_ignored(dockerfile):
-    ignored = (ROOT / ".dockerignore").read_text().splitlines()
-    for each in copied(dockerfile):
-        assert (ROOT / each).exists()
-        assert f"!{each}" in ignored
-
-
-@pytest.mark.parametrize(("mxnet", "dockerfile"), [("cu112", "Dockerfile.gpu"), ("cpu", "Dockerfile.cpu")])
-def test_an_image_installs_what_setup_cfg_offers(mxnet, dockerfile):
-    runs = " ".join(rest for name, rest in instructions(dockerfile) if name == "RUN")
-    (extras,) = re.findall(r"pip install --no-cache-dir '\.\[(.*?)\]'", runs)
-    assert set(extras.split(",")) == {mxnet, "s3", "parquet", "tls"}
-    assert set(extras.split(",")) <= set(package()["options.extras_require"])
-
-
-@dockerfiles
-def test_an_image_starts_the_command_as_nobody_special(dockerfile):
-    said = dict(instructions(dockerfile))
-    scripts = package()["options.entry_points"]["console_scripts"]
-    assert said["ENTRYPOINT"] == '["gluon-nst"]' and "gluon-nst = " in scripts
-    assert said["USER"] == "1000:1000"
-    assert pods("volume")["worker"]["spec"]["securityContext"]["runAsUser"] == 1000
-
-
-@dockerfiles
-def test_the_linter_finds_nothing(dockerfile):
-    linter = shutil.which("hadolint", path=str(Path(sys.executable).parent)) or shutil.which("hadolint")
-    if linter is None:
-        pytest.skip("hadolint is not installed: pip install '.[manifests]'")
-    done = subprocess.run([linter, DOCKER_FOLDER / dockerfile], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (0, "")
-
-
-def test_what_is_copied_is_enough_to_build_the_package(tmp_path):
-    source = tmp_path / "src"
-    source.mkdir()
-    for each in copied("Dockerfile.cpu"):
-        copy = shutil.copytree if (ROOT / each).is_dir() else shutil.copy
-        copy(ROOT / each, source / each)
-    build = "from setuptools.build_meta import prepare_metadata_for_build_wheel as make; make('.')"
-    subprocess.run([sys.executable, "-W", "ignore", "-c", build], cwd=source, check=True, capture_output=True)
-    (metadata,) = source.glob("*.dist-info/entry_points.txt")
-    assert "gluon-nst = gluon_nst.cli:main" in metadata.read_text()
-
-
-def test_images_are_named_as_the_manifests_name_them():
-    for tag, dockerfile in DOCKERFILES.items():
-        text = (DOCKER_FOLDER / dockerfile).read_text()
-        (line,) = re.findall(r"#   (docker build .*)", text)
-        assert (
-            option(shlex.split(line), "-t")
-            == container("cpu" if tag == "cpu" else "volume", "worker")["image"]
-        )
