@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 
 from gluon_nst.errors import UsageError
 
-__all__ = ["MemoryLimit", "parse_memory_limit"]
+__all__ = ["SHARE_VARIABLE", "MemoryLimit", "parse_memory_limit"]
 
 # Of what is free nine tenths are taken by default: what other programs will want in the meantime is unknown.
 _SAFE = 0.9
+
+SHARE_VARIABLE = "GLUON_NST_MEMORY_SHARE"
+"""Environment variable with the part of that which is this process's: workers of one machine share its memory."""
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
@@ -30,7 +34,9 @@ class MemoryLimit:
 
 
 def parse_memory_limit(text: str) -> MemoryLimit:
-    """Return the limit that a text means: "6GB", "500M", "6000000000" or "80%"; an empty one means the default.
+    """Return the limit that a text means: "6GB", "500M", "6000000000" or "80%".
+
+    An empty one means nine tenths of what is free, or of this process's share of it.
 
     Raises
     ------
@@ -38,7 +44,7 @@ def parse_memory_limit(text: str) -> MemoryLimit:
         If it is none of these.
     """
     if not text:
-        return MemoryLimit()
+        return MemoryLimit(share=_SAFE * float(os.environ.get(SHARE_VARIABLE, "1")))
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(%|[KMGT]?)(i?B)?", text.strip(), re.IGNORECASE)
     number = float(match[1]) if match else 0.0
     percent = match is not None and match[2] == "%"

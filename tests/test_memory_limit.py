@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from gluon_nst.cli.batch_call import BatchCall
 from gluon_nst.errors import UsageError
-from gluon_nst.memory_limit import parse_memory_limit
+from gluon_nst.launch.slots import cpu_slots, gpu_slots
+from gluon_nst.memory_limit import SHARE_VARIABLE, parse_memory_limit
 
 
 @pytest.mark.parametrize(
@@ -32,12 +32,15 @@ def test_what_is_no_limit_is_refused(text):
         parse_memory_limit(text)
 
 
-def call(**options) -> BatchCall:
-    return BatchCall(**{**dict.fromkeys(BatchCall.__dataclass_fields__), **options})
+def test_workers_of_one_machine_share_it(monkeypatch):
+    (share,) = {slot.environment[SHARE_VARIABLE] for slot in cpu_slots("node", 4, range(8))}
+    monkeypatch.setenv(SHARE_VARIABLE, share)
+    assert parse_memory_limit("").of(1000) == 225
+    assert parse_memory_limit("80%").of(1000) == 800, "what is asked for counts"
+    assert parse_memory_limit("300").of(1000) == 300
 
 
-def test_workers_of_one_machine_share_it():
-    assert call(max_memory="", workers=2, scheduler=None).memory_of_each() == "45.0%"
-    assert call(max_memory="", workers=0, scheduler=None).memory_of_each() == ""
-    assert call(max_memory="", workers=2, scheduler="tcp://other:1").memory_of_each() == ""
-    assert call(max_memory="3GB", workers=2, scheduler=None).memory_of_each() == "3GB"
+def test_workers_on_gpus_have_memory_of_their_own():
+    assert not [
+        slot for slot in gpu_slots("node", [frozenset()] * 4, range(8)) if SHARE_VARIABLE in slot.environment
+    ]

@@ -6,35 +6,35 @@ import contextlib
 import importlib.util
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import dask
 from dask.utils import parse_timedelta
-from distributed import Client, LocalCluster
+from distributed import Client, Nanny, Scheduler, SpecCluster
 
 from gluon_nst.errors import ClusterError
 from gluon_nst.launch.scheduler_file import address_in
 from gluon_nst.launch.security import connection_trouble, scheduler_address, security_of
 from gluon_nst.launch.settings import SETTINGS, SHORT_LOGS, quieten
 from gluon_nst.launch.signals import signals_kept_off
+from gluon_nst.launch.slots import Slot
 from gluon_nst.launch.tls import Tls
-from gluon_nst.machine import cpu_cores, cpu_quota, usable_cores
 
 __all__ = ["connect", "dashboard_link", "local_client"]
 
 
 @contextlib.contextmanager
-def local_client(workers: int, tls: Tls | None = None) -> Iterator[Client]:
-    """Start worker processes on this machine, that share its cores, and yield a client of them.
+def local_client(slots: Sequence[Slot], tls: Tls | None = None) -> Iterator[Client]:
+    """Start a worker process in each slot of this machine, and yield a client of them.
 
     Everything is bound to the loopback interface, and is gone when the context ends. A worker has two threads:
     one computes while the other reads and writes.
 
     Parameters
     ----------
-    workers
-        How many.
+    slots
+        Room for workers.
     tls
         With what they speak TLS. Without it, whoever has an account on this machine can use them.
 
@@ -44,19 +44,21 @@ def local_client(workers: int, tls: Tls | None = None) -> Iterator[Client]:
         If the TLS files are of no use.
     """
     security = security_of(tls)
-    cores = usable_cores(cpu_cores(), cpu_quota())
-    # Dask would give every worker one thread for numerical libraries. MXNet's own are OpenMP's and OpenBLAS's.
-    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(max(1, cores // workers)))
+    place = {"host": "127.0.0.1", "security": security, "protocol": "tls://" if tls else "tcp://"}
+    pages = {"dashboard": True, "dashboard_address": "127.0.0.1:0"}  # served with or without a dashboard
+    workers = {
+        slot.name: {
+            "cls": Nanny,
+            "options": {**place, "nthreads": 2, "memory_limit": 0, "env": dict(slot.environment)},
+        }
+        for slot in slots
+    }
     with dask.config.set(SETTINGS):
         with signals_kept_off():
-            cluster = LocalCluster(
-                n_workers=workers,
-                threads_per_worker=2,
-                processes=True,
-                host="127.0.0.1",
-                dashboard_address="127.0.0.1:0",  # served with or without a dashboard; None would be port 8787
+            cluster = SpecCluster(
+                workers=workers,
+                scheduler={"cls": Scheduler, "options": {**place, **pages, "port": 0}},
                 silence_logs=logging.CRITICAL,  # what fails is said once, in the job's result
-                env=threads,
                 security=security,
             )
         with cluster, Client(cluster) as client:

@@ -13,7 +13,7 @@ import click
 
 from gluon_nst.cli.batch_call import BatchCall
 from gluon_nst.cli.options import engine_options, json_option, option_group, recipe_options, tls_options
-from gluon_nst.errors import ClusterError, ImageError, OutputError, ParametersError
+from gluon_nst.errors import BackendError, ClusterError, ImageError, OutputError, ParametersError
 
 if TYPE_CHECKING:
     from gluon_nst.batch.plan import Plan
@@ -29,7 +29,6 @@ EXIT_STRANDED = 5
 EXIT_STOPPED = 75
 
 _STYLES_TRIED = 20  # a style that cannot be read would fail a whole collection
-_WORKERS = 2  # each takes about 1 GB beside its pictures; on a CPU more of them make nothing faster
 
 
 def _part(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, int] | None:
@@ -98,8 +97,9 @@ _course_options = option_group(
 
 _worker_options = option_group(
     click.option(
-        "--workers", type=click.IntRange(0), default=_WORKERS, show_default=True, metavar="N",
-        help="Worker processes on this machine, which share its cores; 0 works in this process.",
+        "--workers", type=click.IntRange(0), metavar="N",
+        help="Worker processes on this machine, at most; 0 works in this process.  [default: one for each GPU, "
+        "or 2 that share the cores]",
     ),
     click.option(
         "--scheduler", metavar="ADDRESS|FILE", help="Use the workers of a running Dask scheduler instead."
@@ -148,7 +148,7 @@ def batch(**options: Any) -> int:
         return _refused(error, EXIT_UNREADABLE)
     except OutputError as error:
         return _refused(error, EXIT_USAGE)
-    except ClusterError as error:
+    except (BackendError, ClusterError) as error:
         return _refused(error, EXIT_STRANDED)
 
 
@@ -213,7 +213,7 @@ def _drive(run: BatchRun, call: BatchCall, display: Display) -> None:
 @contextlib.contextmanager
 def _runner(run: BatchRun, call: BatchCall, display: Display) -> Iterator[Runner]:
     """Yield what runs the jobs; Dask is loaded only where it is used."""
-    if call.scheduler is None and not call.workers:
+    if call.scheduler is None and call.workers == 0:
         from gluon_nst.batch.runner import SerialRunner
 
         with contextlib.closing(SerialRunner()) as serial:
@@ -223,9 +223,7 @@ def _runner(run: BatchRun, call: BatchCall, display: Display) -> Iterator[Runner
     from gluon_nst.batch.local_cluster import connect, dashboard_link, local_client
 
     clients = (
-        connect(call.scheduler, call.tls)
-        if call.scheduler
-        else local_client(min(call.workers, run.to_do), call.tls)
+        connect(call.scheduler, call.tls) if call.scheduler else local_client(call.slots(run.to_do), call.tls)
     )
     with clients as client, contextlib.closing(DaskRunner(client, grace=call.grace)) as runner:
         if link := dashboard_link(client):

@@ -14,6 +14,7 @@ from gluon_nst.recipe import Recipe, recipe_mapping
 if TYPE_CHECKING:
     from gluon_nst.batch.collect import BatchRequest
     from gluon_nst.batch.run import RunOptions
+    from gluon_nst.launch.slots import Slot
 
 __all__ = ["BatchCall"]
 
@@ -43,7 +44,7 @@ class BatchCall:
     timeout: float | None
     grace: float
     shard: tuple[int, int] | None
-    workers: int
+    workers: int | None
     scheduler: str | None
     tls: Tls | None
     wait_for_workers: float
@@ -78,18 +79,18 @@ class BatchCall:
     def run_options(self) -> RunOptions:
         """Return how it is to be run: the options of the same names."""
         from gluon_nst.batch.run import RunOptions
-
-        given = {field.name: getattr(self, field.name) for field in dataclasses.fields(RunOptions)}
-        return RunOptions(**{**given, "max_memory": self.memory_of_each()})
-
-    def memory_of_each(self) -> str:
-        """Return what each process may take: by default, workers of one machine share what may be taken."""
         from gluon_nst.memory_limit import parse_memory_limit
 
-        limit = parse_memory_limit(self.max_memory)  # refused here, not by every job
-        if self.max_memory or self.scheduler or self.workers < 2:
-            return self.max_memory
-        return f"{100 * limit.share / self.workers:.1f}%"
+        given = {field.name: getattr(self, field.name) for field in dataclasses.fields(RunOptions)}
+        parse_memory_limit(self.max_memory)  # refused here, not by every job
+        return RunOptions(**given)
+
+    def slots(self, jobs: int) -> tuple[Slot, ...]:
+        """Return room for the workers that are started on this machine for so many jobs; none if none are."""
+        from gluon_nst.launch.discovery import slots_of_batch
+
+        here = not self.scheduler and self.workers != 0 and jobs
+        return slots_of_batch(self.workers, self.device, jobs) if here else ()
 
     def run_directory(self) -> Path:
         """Return where the run is kept."""

@@ -97,7 +97,7 @@ def _seconds(plan: Plan, call: BatchCall) -> float | None:
 
 def _workers(plan: Plan, call: BatchCall) -> int:
     """Return how many workers are started here; 1 where others come from elsewhere."""
-    return 1 if call.scheduler else max(1, min(call.workers, plan.counts().get("to do", 0)))
+    return max(1, len(call.slots(plan.counts().get("to do", 0))))
 
 
 def _memory(plan: Plan, call: BatchCall) -> int | None:

@@ -8,12 +8,47 @@ import socket
 
 from gluon_nst.errors import BackendError
 from gluon_nst.gpu_driver import Gpu, driver_from
-from gluon_nst.launch.slots import Slot, cpu_slots, gpu_slots
+from gluon_nst.launch.slots import VISIBLE, Slot, cpu_slots, gpu_slots
 from gluon_nst.launch.topology import cores_near, cores_together
 from gluon_nst.machine import cpu_quota
+from gluon_nst.mxnet_builds import installed_builds
 from gluon_nst.probe import call_apart
 
-__all__ = ["find_slots"]
+__all__ = ["find_slots", "slots_of_batch"]
+
+# Workers of a batch on a machine without GPUs. Each takes about 1 GB beside its pictures; on a CPU more of them make
+# nothing faster.
+_WORKERS = 2
+
+
+def slots_of_batch(workers: int | None, device: str, jobs: int) -> tuple[Slot, ...]:
+    """Return slots for the workers that a batch starts for itself.
+
+    Parameters
+    ----------
+    workers
+        How many, at most; None: one for every GPU, or two where there is none.
+    device
+        As `gluon_nst.backend.choose_device` takes it. GPUs count for "auto" only, and only where MXNet is a build that
+        can use them. With one of them named, all workers use that.
+    jobs
+        How much there is to do, 1 or more: there is no slot that would stay idle.
+
+    Raises
+    ------
+    BackendError
+        If there is a driver that fails.
+    """
+    alone = device == "auto" and set(installed_builds()) != {"mxnet"}
+    slots = find_slots(min(workers or _WORKERS, jobs), "auto" if alone else "cpu")[
+        : min(workers or jobs, jobs)
+    ]
+    return tuple(map(_seeing_all, slots)) if device.startswith("gpu") else slots
+
+
+def _seeing_all(slot: Slot) -> Slot:
+    environment = {name: value for name, value in slot.environment.items() if name != VISIBLE}
+    return dataclasses.replace(slot, environment=environment)
 
 
 def find_slots(workers: int, device: str = "auto", name: str = "") -> tuple[Slot, ...]:
@@ -41,7 +76,7 @@ def _slots(workers: int, device: str, host: str) -> tuple[Slot, ...]:
     cores, quota = cores_together(os.sched_getaffinity(0)), cpu_quota()
     if gpus := _gpus() if device == "auto" else ():
         near = [cores_near(gpu.bus) for gpu in gpus]
-        return gpu_slots(host, near, cores, quota, os.environ.get("CUDA_VISIBLE_DEVICES"))
+        return gpu_slots(host, near, cores, quota, os.environ.get(VISIBLE))
     return cpu_slots(host, workers, cores, quota)
 
 

@@ -6,10 +6,12 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 from gluon_nst.machine import usable_cores
+from gluon_nst.memory_limit import SHARE_VARIABLE
 
-__all__ = ["Slot", "cpu_slots", "gpu_slots"]
+__all__ = ["VISIBLE", "Slot", "cpu_slots", "gpu_slots"]
 
-_VISIBLE = "CUDA_VISIBLE_DEVICES"
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+"""Environment variable with the GPUs that CUDA shows to a process."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +71,7 @@ def gpu_slots(
 
 
 def cpu_slots(host: str, workers: int, cores: Sequence[int], quota: float | None = None) -> tuple[Slot, ...]:
-    """Return slots for workers that share the cores and see no GPU.
+    """Return slots for workers that share the cores and the memory, and see no GPU.
 
     Parameters
     ----------
@@ -79,10 +81,12 @@ def cpu_slots(host: str, workers: int, cores: Sequence[int], quota: float | None
         How many. With more of them than cores, all use all cores.
     """
     limit = usable_cores(len(cores), quota) // workers
-    return tuple(
+    slots = [
         _slot(f"{host}-cpu{place}", "cpu", _part(cores, place, workers), limit, "")
         for place in range(workers)
-    )
+    ]
+    share = {SHARE_VARIABLE: f"{1 / workers:.4f}"}
+    return tuple(dataclasses.replace(slot, environment={**slot.environment, **share}) for slot in slots)
 
 
 def _entries(visible: str | None, count: int) -> list[str]:
@@ -109,5 +113,5 @@ def _slot(name: str, device: str, cores: tuple[int, ...], limit: int, visible: s
     threads = str(max(1, min(len(cores), limit)))
     # Dask would give every worker one thread for numerical libraries. MXNet's own are OpenMP's and OpenBLAS's.
     return Slot(
-        name, device, cores, {_VISIBLE: visible, "OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads}
+        name, device, cores, {VISIBLE: visible, "OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads}
     )

@@ -65,8 +65,9 @@ def test_a_stop_that_is_asked_for_ends_in_order(jobs):
 
 def test_a_client_of_the_callers_is_used_and_stays_open(jobs):
     from gluon_nst.batch.local_cluster import local_client
+    from gluon_nst.launch.discovery import find_slots
 
-    with local_client(1) as client:
+    with local_client(find_slots(1, "cpu")) as client:
         results = list(gluon_nst.iterate_batch(jobs, client=client))
         assert client.status == "running"
         assert client.submit(sum, (1, 2)).result() == 3

@@ -139,8 +139,9 @@ def test_the_job_id_changes_with_everything_that_matters():
 
 def test_workers_share_the_cores():
     from gluon_nst.batch.local_cluster import local_client
+    from gluon_nst.launch.discovery import find_slots
 
-    with local_client(2) as client:
+    with local_client(find_slots(2, "cpu")) as client:
         threads = client.run(lambda: os.environ["OMP_NUM_THREADS"])
     assert set(threads.values()) == {str(max(1, len(os.sched_getaffinity(0)) // 2))}
 

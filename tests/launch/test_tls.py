@@ -13,6 +13,7 @@ from distributed import Client
 
 from gluon_nst.batch.local_cluster import local_client
 from gluon_nst.launch.certificates import make_certificates
+from gluon_nst.launch.discovery import find_slots
 from gluon_nst.launch.tls import FOLDER_VARIABLE, Tls
 from tests.batch.field import (
     ROOT,
@@ -162,7 +163,7 @@ def test_a_scheduler_without_tls_is_not_spoken_to(tmp_path, tls):
 
 
 def test_workers_of_this_machine_speak_tls_where_there_are_files(tls):
-    with local_client(1, tls) as client:
+    with local_client(find_slots(1, "cpu"), tls) as client:
         address = client.scheduler.address
         assert address.startswith("tls://")
         assert client.submit(sum, (1, 2)).result(timeout=30) == 3

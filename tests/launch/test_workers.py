@@ -8,6 +8,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+import gluon_nst.launch.discovery as discovery
+from gluon_nst.batch.local_cluster import local_client
+from gluon_nst.launch.discovery import slots_of_batch
 from tests.batch.field import (
     STAND_IN,
     Running,
@@ -98,6 +101,21 @@ def test_every_gpu_gets_a_worker_of_its_own_and_a_batch_uses_all(tmp_path, meeti
     assert ended.returncode == 0, ended.stderr
     all_done_once(tmp_path / "out")
     assert len({record["worker"] for record in journal_of(tmp_path / "out")}) == 2
+
+
+def test_a_batch_alone_on_a_machine_uses_all_its_gpus(monkeypatch, driver):
+    for name, value in driver.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(discovery, "installed_builds", lambda: {"mxnet-cu112": "1.9.1"})
+    slots = slots_of_batch(None, "auto", jobs=9)
+    with local_client(slots) as client:
+        assert sorted(client.run(os.getenv, "CUDA_VISIBLE_DEVICES").values()) == ["0", "1"]
+    assert slots_of_batch(1, "auto", jobs=9) == slots_of_batch(None, "auto", jobs=1) == slots[:1]
+    assert [slot.device for slot in slots_of_batch(3, "cpu", jobs=9)] == ["cpu"] * 3
+    one = slots_of_batch(None, "gpu:1", jobs=9)
+    assert len(one) == 2 and not any("CUDA_VISIBLE_DEVICES" in slot.environment for slot in one)
+    monkeypatch.setattr(discovery, "installed_builds", lambda: {"mxnet": "1.9.1"})
+    assert [slot.device for slot in slots_of_batch(None, "auto", jobs=9)] == ["cpu"] * 2, "it cannot use them"
 
 
 def test_what_is_visible_counts_and_a_driver_that_fails_is_told(tmp_path, meeting, driver):
