@@ -8,6 +8,7 @@ silence=$1
 shift
 folder=$(mktemp -d "${TMPDIR:-/tmp}/gluon-nst-XXXXXX") || exit 73
 trap 'rm -rf "$folder"' EXIT
+trap 'exit 143' TERM HUP INT USR2
 while IFS= read -r line && [ "$line" != . ]; do
   case $line in
     "file "*) file=$folder/${line#file } ;;
@@ -18,9 +19,9 @@ if [ -e "$folder/ca.pem" ]; then
   set -- "$@" --tls-dir "$folder"
 fi
 exec 3<&0 # a shell gives what it runs in the background no input of its own
+trap 'kill -TERM ${workers:-$!}' TERM HUP INT USR2
 "$@" </dev/null 3<&- &
 workers=$!
-trap 'kill -TERM $workers' TERM HUP INT USR2
 {
   while [ -n "$(timeout "$silence" head -c 1 <&3)" ]; do :; done
   kill -TERM $workers

@@ -10,7 +10,7 @@ from tests.batch.field import ROOT
 
 SCRIPT = ROOT / "cluster" / "ssh" / "far_side.sh"
 # Says what it was given, and how it was ended.
-WORKERS = ("sh", "-c", 'echo "$@"; trap "exit 7" TERM; while :; do sleep 0.1; done', "workers")
+WORKERS = ("sh", "-c", 'trap "exit 7" TERM; echo "$@"; while :; do sleep 0.1; done', "workers")
 
 
 @pytest.fixture
