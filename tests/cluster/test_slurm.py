@@ -92,6 +92,41 @@ def test_where_slurm_gives_notice_of_that_the_batch_stops_first(tmp_path, driver
 
 
 @pytest.mark.full
+def test_a_job_whose_scheduler_dies_goes_back_into_the_queue(desk):
+    job = desk.sbatch(*write_field(desk.folder, ["good"] * COUNT), options=("--nodes=1",))
+    desk.under_way()
+    for each in psutil.process_iter(["cmdline", "environ"]):
+        if {"scheduler", "--port"} <= set(each.info["cmdline"] or ()) and each.info["environ"][
+            "SLURM_JOB_ID"
+        ] == job:
+            each.kill()
+    desk.slurm.wait_for(job, "PENDING")
+    assert "requeued: the scheduler was lost" in desk.log()
+    assert desk.end(job, "COMPLETED")["Restarts"] == "1"
+    check_outputs(desk.output, output_names(range(COUNT)))
+
+
+@pytest.mark.full
+def test_a_job_whose_shell_alone_is_told_to_end_ends_in_order_for_good(desk):
+    job = desk.sbatch(*write_field(desk.folder, ["good"] * COUNT), options=("--nodes=1",))
+    desk.under_way()
+    desk.slurm.run("scancel", "--batch", "--signal=TERM", job)
+    assert desk.end(job, "FAILED")["ExitCode"] == "75:0"
+    assert 4 <= records(desk.output) < COUNT
+    check_outputs(desk.output, {path.name for path in desk.output.glob("*.png")})
+
+
+@pytest.mark.full
+def test_the_doctor_sees_the_workers_of_a_job(desk):
+    job = desk.sbatch(*write_field(desk.folder, ["good"] * 2 * COUNT), options=("--nodes=1",))
+    desk.under_way()
+    place = f".gluon-nst-jobs/{job}-0"
+    words = ("gluon-nst", "doctor", "--scheduler", f"{place}/scheduler.json", "--tls-dir", f"{place}/tls")
+    told = desk.slurm.run("srun", "--jobid", job, "--overlap", *words, cwd=desk.folder, **desk.environment)
+    assert "n1-gpu0" in told and "n1-gpu1" in told
+
+
+@pytest.mark.full
 def test_at_the_time_limit_a_job_goes_on_from_its_checkpoints(desk):
     desk.environment["STAND_IN_PACE"] = "0.07"  # 42 seconds for a picture: Slurm looks at the time every 30
     arguments = (*write_field(desk.folder, ["slow", "slow", "good"]), "--grace", "1")
@@ -153,14 +188,13 @@ def test_where_no_worker_can_work_the_job_says_so(desk):
 
 def test_the_others_go_on_when_a_node_dies(tmp_path, drivers):
     with LocalSlurm(Size(nodes=2)) as slurm:
-        desk = Desk(slurm, tmp_path, **SLOWLY, **drivers)
+        desk = Desk(slurm, tmp_path, **SLOWLY, **drivers, GLUON_NST_INTERFACE="lo")
         job = desk.sbatch(*write_field(tmp_path, ["good"] * COUNT), options=("--gpus-per-node=1",))
         desk.under_way()
         workers = workers_of(tmp_path, 2)
         slurm.slurmds["n2"].kill()
         kill_node("n2")
         assert desk.end(job, "COMPLETED")["Restarts"] == "0"
-        assert slurm.run("sinfo", "-h", "-n", "n2", "-p", "main", "-o", "%t").strip("*\n") != "alloc"
     check_outputs(desk.output, output_names(range(COUNT)))
     assert statuses(desk.output) == {"done": COUNT}
     survivors = {number for number, (node, _) in workers.items() if node == "n1"}
