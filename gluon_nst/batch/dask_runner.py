@@ -7,13 +7,14 @@ scheduler's memory does not grow with the collection.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import dataclasses
 import queue
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from concurrent.futures import CancelledError, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from typing import Any
 
 from distributed import Client
@@ -34,6 +35,9 @@ __all__ = ["DaskRunner"]
 # Fetching a result takes a round trip to its worker; several may wait for workers that just died.
 _FETCHERS = 8
 _FETCH_SECONDS = 60.0
+# Workers that are spoken to at the same time when they come. One that hangs keeps its place until its proof is overdue,
+# but keeps no result waiting.
+_VISITS = 64
 # A proof that takes longer than this failed: the tiny picture takes a second, loading MXNet and the network
 # some more, from a cold network disk a minute or two.
 _PROOF_SECONDS = 300.0
@@ -74,6 +78,8 @@ class DaskRunner:
         self._client, self._grace = client, grace
         self._inbox: queue.SimpleQueue[Callable[[], list[Event]]] = queue.SimpleQueue()
         self._threads = ThreadPoolExecutor(_FETCHERS, thread_name_prefix="gluon-nst-fetch")
+        self._visits: set[Future[None]] = set()
+        self._places = asyncio.Semaphore(_VISITS)
         self._members: dict[str, _Member] = {}
         self._at: dict[str, _Member] = {}
         self._settings = WorkSettings()
@@ -125,6 +131,8 @@ class DaskRunner:
 
     def close(self) -> None:
         """Let go of the workers: cancel what is still there. The client stays open."""
+        for visit in list(self._visits):
+            visit.cancel()
         with contextlib.suppress(Exception):
             self._client.unsubscribe_topic("all")
             self._client.cancel([each for member in self._members.values() for each in member.tasks.values()])
@@ -146,7 +154,10 @@ class DaskRunner:
             member = _Member(f"{address}#{self._come}", address)
             self._members[member.name] = self._at[address] = member
             member.begun[_PROOF] = time.monotonic()
-            self._threads.submit(self._attend, member)
+            loop = self._client.loop.asyncio_loop
+            visit = asyncio.run_coroutine_threadsafe(self._attend(member), loop)
+            self._visits.add(visit)
+            visit.add_done_callback(self._visits.discard)
         return []
 
     def _on_going(self, address: str, *, expected: bool) -> list[Event]:
@@ -164,10 +175,15 @@ class DaskRunner:
             self._client.cancel(tasks, force=True)
         return [Gone(member.name, expected)]
 
-    def _attend(self, member: _Member) -> None:
-        """Reach a worker that came, before it is sent any task: one that cannot load a task dies of it."""
+    async def _attend(self, member: _Member) -> None:
+        """Reach a worker that came, before it is sent any task: one that cannot load a task dies of it.
+
+        Runs in the client's loop, where its methods return what can be awaited.
+        """
         try:
-            answers = self._client.run(attend, self._grace, workers=[member.address], on_error="return")
+            async with self._places:
+                run = self._client.run(attend, self._grace, workers=[member.address], on_error="return")
+                answers = await asyncio.wait_for(run, _PROOF_SECONDS)
             answer = answers.get(member.address, "it was gone before it answered")
         except Exception as error:
             answer = error
