@@ -235,4 +235,9 @@ def translate_errors() -> Iterator[None]:
             raise OutOfMemoryError(
                 f"the device has no memory left for this image ({text}). Use a smaller --size or --max-memory."
             ) from error
+        if "no kernel image" in str(error).lower():  # CUDA's words for a chip newer than the wheel
+            raise DeviceError(
+                "this MXNet has no code for this machine's GPU. Use --device cpu, or NVIDIA's container on Hopper "
+                "and later; `gluon-nst doctor` says which it is."
+            ) from error
         raise BackendError(f"MXNet failed: {text}") from error

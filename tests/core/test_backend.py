@@ -24,7 +24,7 @@ from gluon_nst.backend import (
     translate_errors,
     version,
 )
-from gluon_nst.errors import BackendError, OutOfMemoryError
+from gluon_nst.errors import BackendError, DeviceError, OutOfMemoryError
 from gluon_nst.machine import cpu_cores, cpu_quota, usable_cores
 
 ROOT = Path(__file__).parents[2]
@@ -145,6 +145,15 @@ def test_errors_of_the_call_itself_are_translated():
 def test_errors_of_others_pass():
     with pytest.raises(ZeroDivisionError), translate_errors():
         1 / 0  # noqa: B018
+
+
+def test_a_chip_without_code_is_named_as_such():
+    told = "Check failed: e == cudaSuccess: CUDA: no kernel image is available for execution on the device"
+    with (
+        pytest.raises(DeviceError, match=r"no code for this machine's GPU.*--device cpu"),
+        translate_errors(),
+    ):
+        raise mx.base.MXNetError(told)
 
 
 def test_asking_for_a_terabyte_is_out_of_memory():
