@@ -99,7 +99,7 @@ class Dispatcher:
         if leaving:
             self.depart(worker)
         for entry in chunk.entries:
-            self._take(entry, told.get(entry.task.key), standing, now)
+            self._take(entry, told.get(entry.task.key), standing, number, now)
 
     def release(self, worker: str, number: int) -> None:
         """Take back a chunk that never reached its worker, without blame."""
@@ -180,27 +180,30 @@ class Dispatcher:
 
     # ---- one task at a time
 
-    def _take(self, entry: Entry, outcome: Outcome | None, standing: Standing, now: float) -> None:
+    def _take(
+        self, entry: Entry, outcome: Outcome | None, standing: Standing, number: int, now: float
+    ) -> None:
         kind = Kind.UNSTARTED if outcome is None else outcome.kind
         if kind is Kind.DONE:
-            self._done(entry, outcome, standing)
+            self._done(entry, outcome, standing, number)
         elif kind is Kind.FAULT:
             self._judge(entry, "failed", outcome, standing.name)
         elif kind is Kind.DOUBT:
-            self._doubt(entry, outcome, standing, now)
+            self._doubt(entry, outcome, standing, number, now)
         elif kind is Kind.PASSING:
-            self._pass(entry, outcome, standing, now)
+            self._pass(entry, outcome, standing, number, now)
         else:
             self._hand_back(entry)
         if kind is Kind.HALT:
             self._halt(outcome)
 
-    def _done(self, entry: Entry, outcome: Outcome | None, standing: Standing) -> None:
+    def _done(self, entry: Entry, outcome: Outcome | None, standing: Standing, number: int) -> None:
         if outcome is not None and _computed(outcome):
-            standing.strikes.clear()
-            standing.strikes_allowed = self.limits.strikes
             standing.refuted = max(0, standing.refuted - 1)  # only one that fails more than it does is bad
-            self._believe(standing)
+            if standing.struck_before(number):
+                standing.strikes.clear()
+                standing.strikes_allowed = self.limits.strikes
+                self._believe(standing)
         self._judge(entry, "done", outcome, standing.name)
         for name in entry.doubts - {standing.name}:
             other = self.workers.get(name)
@@ -209,7 +212,9 @@ class Dispatcher:
                 if other.refuted >= self.limits.refuted:
                     self._retire(other, f"it failed {other.refuted} jobs that other workers then did")
 
-    def _doubt(self, entry: Entry, outcome: Outcome | None, standing: Standing, now: float) -> None:
+    def _doubt(
+        self, entry: Entry, outcome: Outcome | None, standing: Standing, number: int, now: float
+    ) -> None:
         """Send the job elsewhere; where two workers agree it is the job's fault, if one of them is to be believed.
 
         That is one that did another job or passed a check since: two broken workers agree on every job.
@@ -227,14 +232,17 @@ class Dispatcher:
             entry.doubts.add(standing.name)
             self._again(entry)
         standing.strikes.add(entry.task.key)
+        standing.struck_in, standing.struck_at = number, self._number
         if len(standing.strikes) >= standing.strikes_allowed:
             self._check(standing, now)
 
-    def _pass(self, entry: Entry, outcome: Outcome | None, standing: Standing, now: float) -> None:
+    def _pass(
+        self, entry: Entry, outcome: Outcome | None, standing: Standing, number: int, now: float
+    ) -> None:
         entry.passes += 1
         if entry.passes >= self.limits.passes:
             entry.passes = 0  # it may be this worker's way to the storage: the next has tries of its own
-            self._doubt(entry, outcome, standing, now)
+            self._doubt(entry, outcome, standing, number, now)
             return
         self.retries += 1
         self._backlog.put_later(entry, now + self.limits.pause * 2 ** (entry.passes - 1))

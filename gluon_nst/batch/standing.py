@@ -100,6 +100,8 @@ class Standing:
         Most jobs that it was ever given at once: a chunk at most doubles from one time to the next.
     strikes
         Different jobs in a row that it failed at in doubt.
+    struck_in, struck_at
+        Number of the chunk of the last of them, and of the last chunk that anybody had been sent when it was told.
     strikes_allowed
         How many bring a check; doubled by each check that it passes, so that a run of bad jobs costs few.
     refuted
@@ -114,6 +116,8 @@ class Standing:
     pace: float | None = None
     largest: int = 1
     strikes: set[str] = dataclasses.field(default_factory=set)
+    struck_in: int = 0
+    struck_at: int = 0
     refuted: int = 0
     why: str = ""
 
@@ -141,6 +145,13 @@ class Standing:
     def usable(self) -> bool:
         """Whether it can be given work, now or after a check."""
         return self.state in (State.WORKING, State.CHECKING)
+
+    def struck_before(self, number: int) -> bool:
+        """Return whether a job of a chunk was surely run after the last strike, so that it says something of that.
+
+        Of two chunks at a worker, one may be told after the other though it was computed before.
+        """
+        return number > self.struck_at or number == self.struck_in
 
     def take(self, chunk: Chunk, now: float) -> None:
         """Take note of a chunk sent to it."""

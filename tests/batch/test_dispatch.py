@@ -419,6 +419,19 @@ def test_tries_used_up_by_a_worker_without_storage_do_not_count_against_the_job(
     assert ends(ledger) == {"done"}
 
 
+def test_what_was_computed_before_a_failure_and_told_after_it_lends_it_no_weight():
+    made = dispatcher(4, "ab")
+    first, second, third, _ = sends(made)
+    assert (first.worker, third.worker, second.worker) == ("a", "a", "b")
+    tell(made, third, Kind.DOUBT)  # broken by now: it fails at once, while the other picture is being written
+    tell(made, first, Kind.DONE)
+    tell(made, second, Kind.DONE)
+    (again,) = [send for send in sends(made) if send.worker == "b"]
+    assert keys([again]) == [["job-2"]]
+    tell(made, again, Kind.DOUBT)
+    assert statuses(made) == {"job-0": "done", "job-1": "done"}, "two broken workers agree on every job"
+
+
 def test_a_worker_that_never_answers_its_check_is_killed():
     made = dispatcher(1)
     tell(made, sends(made, 0.0)[0], Kind.DOUBT, now=1.0)
