@@ -39,6 +39,9 @@ _OWNED_COPIES = {"float32": 1.0, "bfloat16": 2.0}
 # to seven at once in the total variation.
 _IMAGE_COPIES = 14
 
+# Copies of images that take turns besides: each alone, its gradient, what is cut and joined. Fitted to four together.
+_TURN_COPIES = 4
+
 
 def predicted_bytes(
     recipe: Recipe,
@@ -83,6 +86,7 @@ def predicted_bytes(
         _BASE
         + word * (_PARAMETERS + numbers)
         + whole * _image_bytes(recipe)
+        + whole * 4 * 3 * _TURN_COPIES * (at_once < count)
         + at_once * rear * _content_bytes(recipe)
     )
 
