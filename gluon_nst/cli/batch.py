@@ -110,7 +110,7 @@ _worker_options = option_group(
     ),
     click.option(
         "--together", type=click.IntRange(1), default=1, show_default=True, metavar="N",
-        help="Photographs of one shape that are made together, at most; fewer if they would not fit. CPUs gain nothing.",
+        help="Photographs of one shape made together, at most; fewer if they would not fit. CPUs gain nothing.",
     ),
 )  # fmt: skip
 
