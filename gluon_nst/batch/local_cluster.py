@@ -45,11 +45,12 @@ def local_client(slots: Sequence[Slot], tls: Tls | None = None) -> Iterator[Clie
     """
     security = security_of(tls)
     place = {"host": "127.0.0.1", "security": security, "protocol": "tls://" if tls else "tcp://"}
+    silence = {"silence_logs": logging.CRITICAL}  # what fails is said once, in the job's result
     pages = {"dashboard": True, "dashboard_address": "127.0.0.1:0"}  # served with or without a dashboard
     workers = {
         slot.name: {
             "cls": Nanny,
-            "options": {**place, "nthreads": 2, "memory_limit": 0, "env": dict(slot.environment)},
+            "options": {**place, **silence, "nthreads": 2, "memory_limit": 0, "env": dict(slot.environment)},
         }
         for slot in slots
     }
@@ -58,7 +59,7 @@ def local_client(slots: Sequence[Slot], tls: Tls | None = None) -> Iterator[Clie
             cluster = SpecCluster(
                 workers=workers,
                 scheduler={"cls": Scheduler, "options": {**place, **pages, "port": 0}},
-                silence_logs=logging.CRITICAL,  # what fails is said once, in the job's result
+                **silence,
                 security=security,
             )
         with cluster, Client(cluster) as client:
