@@ -1,4 +1,4 @@
-"""Chunks on Dask workers. With `local_cluster`, the only one that imports distributed.
+"""Chunks on Dask workers, which others started: `local_cluster` for one batch, `gluon_nst.launch` for many.
 
 Only paths, numbers and the recipe go over the wire, never pixels, and every task is pinned to a worker: which
 one, is not left to Dask (see `gluon_nst.batch.dispatch`). At most two chunks per worker are in flight, so the
