@@ -35,7 +35,9 @@ def enlarge(
 ) -> tuple[Any, AdamState | None]:
     """Return images, clipped to real pixels, and Adam's moments at the shape of the next scale.
 
-    The image goes up by bicubic, the moments by bilinear interpolation: the second one must stay positive.
+    The image goes up by bicubic, the moments by bilinear interpolation: the second one must stay positive. They are
+    those of gradients, which shrink as the number of pixels grows where the loss does not depend on it; unchanged,
+    they held the first steps of a scale four times too short when it had twice the sides.
     """
     low, high = bounds
     clipped = nd.broadcast_minimum(nd.broadcast_maximum(image, low), high)
@@ -45,7 +47,8 @@ def enlarge(
     mean, variance = (
         _resized(each, scale, Image.Resampling.BILINEAR) for each in (state.mean, state.variance)
     )
-    return larger, AdamState(state.step, mean, variance)
+    share = image.shape[2] * image.shape[3] / (scale.height * scale.width)
+    return larger, AdamState(state.step, mean * share, variance * share**2)
 
 
 def _resized(array: Any, scale: Scale, filter: Image.Resampling) -> Any:

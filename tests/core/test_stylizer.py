@@ -10,13 +10,13 @@ import pytest
 
 import gluon_nst.stylizer
 import gluon_nst.targets
-from gluon_nst.backend import mx, to_ndarray
+from gluon_nst.backend import mx, nd, to_ndarray
 from gluon_nst.errors import DeviceError, DivergedError, ImageSizeError, OutOfMemoryError, UsageError
 from gluon_nst.images.color import original_colors
 from gluon_nst.images.geometry import resize
 from gluon_nst.images.palette import match_palette
 from gluon_nst.objective import style_targets
-from gluon_nst.optimize import AdamState, Settings, optimize
+from gluon_nst.optimize import AdamState, Settings, adam_step, optimize
 from gluon_nst.preprocessing import PIXEL_UNITS, preprocess
 from gluon_nst.progress import TERMS
 from gluon_nst.pyramid import Scale
@@ -442,11 +442,31 @@ def test_enlarging_carries_moments_and_keeps_the_second_one_positive():
     spikes = np.zeros((2, 3, 8, 10), np.float32)
     spikes[:, :, ::3, ::3] = 5
     _, state = enlarge(image, AdamState(7, mean, to_ndarray(spikes)), bounds(), Scale(17, 21, 1, 1))
+    share = 8 * 10 / (17 * 21)
     assert state.step == 7
     assert state.mean.shape == state.variance.shape == (2, 3, 17, 21)
     assert state.variance.asnumpy().min() >= 0
-    assert state.variance.asnumpy().max() > 1
-    assert state.mean.asnumpy().mean() == pytest.approx(mean.asnumpy().mean(), abs=0.02)
+    assert state.variance.asnumpy().max() > share**2
+    assert state.mean.asnumpy().mean() == pytest.approx(share * mean.asnumpy().mean(), rel=0.05)
+
+
+def test_adam_goes_on_with_steps_as_long_as_before_where_the_loss_is_a_mean():
+    settings = stylizer()._settings(Scale(8, 8, 1, 1))
+
+    def steps(image, state, count):
+        """Descend (image - 1)^2 averaged over all values; return the state and how far each step went."""
+        lengths = []
+        for _ in range(count):
+            before = image.copy()
+            state = adam_step(image, 2 * (image - 1) / image.size, state, 1e-4, settings)
+            lengths.append(float((image - before).mean().asscalar()))
+        return state, lengths
+
+    image = nd.full((1, 3, 8, 8), 0.2)
+    state, before = steps(image, AdamState.fresh(image), 60)
+    larger, carried = enlarge(image, state, bounds(), Scale(16, 16, 1, 1))
+    _, after = steps(larger, carried, 3)
+    assert after == pytest.approx([before[-1]] * 3, rel=0.01)
 
 
 def test_images_of_a_chunk_stay_apart_when_enlarged():
