@@ -17,7 +17,7 @@ from gluon_nst.bfloat16 import bfloat16_kernels, widest_image
 from gluon_nst.errors import ImageSizeError, ParametersError
 from gluon_nst.preprocessing import PixelUnits
 from gluon_nst.segment import Segment
-from gluon_nst.vgg_layers import MIN_SIDE, check_layer, convolutions_up_to
+from gluon_nst.vgg_layers import MIN_SIDE, block, check_layer, convolutions_up_to, front_blocks
 
 __all__ = ["VGGFeatures"]
 
@@ -25,9 +25,9 @@ __all__ = ["VGGFeatures"]
 class VGGFeatures(gluon.Block):  # type: ignore[misc]
     """A VGG without its classifier, cut behind the deepest layer wanted, whose parameters never change.
 
-    It is made of two graphs: `front`, the first block, and `rear`, the others (None if there are none). The first
-    block's maps take as much memory as all others together, so that it is worth to run it apart
-    (`gluon_nst.striped_objective`).
+    It is made of two graphs: `front`, the first blocks, two at most, and `rear`, the others (None if there are none).
+    The maps of the front take three times the memory of all others, so that it is worth to run it apart
+    (`gluon_nst.striped_network`).
 
     Parameters
     ----------
@@ -86,8 +86,9 @@ class VGGFeatures(gluon.Block):  # type: ignore[misc]
         )
         _check_arrays(arrays, self.convolutions, network)
         self.widest = widest_image(bfloat16_kernels()) if precision == "bfloat16" else None
-        front = [conv for conv in self.convolutions if conv.startswith("conv1_")]
-        rear = list(self.convolutions[len(front) :])
+        first = front_blocks(self.convolutions)
+        rear = [conv for conv in self.convolutions if first and block(conv) > first]
+        front = self.convolutions[: len(self.convolutions) - len(rear)]
 
         def segment(convolutions: Sequence[str], names: Sequence[str]) -> Segment:
             return Segment(
@@ -95,8 +96,8 @@ class VGGFeatures(gluon.Block):  # type: ignore[misc]
                 precision=precision,
             )  # fmt: skip
 
-        taps = [name for name in self.names if name[4] == "1"]
-        self.front = segment(front, [*taps, "pool1"] if rear else taps)
+        taps = [name for name in self.names if not rear or block(name) <= first]
+        self.front = segment(front, [*taps, f"pool{first}"] if rear else taps)
         self.rear = segment(rear, self.names[len(taps) :]) if rear else None
 
     def forward(self, image: Any) -> list[Any]:

@@ -9,20 +9,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from gluon_nst.recipe import Recipe, used_layers
-from gluon_nst.vgg_layers import channels, convolutions_up_to
+from gluon_nst.vgg_layers import block, channels, convolutions_up_to, front_blocks
 
 __all__ = ["predicted_bytes"]
 
 # Python, MXNet and the kernels that oneDNN makes; and numbers of the parameters, in its layout and in ours. Together
-# what is left at no pixels: 424 MB in float32, 381 MB in bfloat16.
-_BASE = 340 * 10**6
-_PARAMETERS = 21 * 10**6
+# what is left at no pixels: 414 MB in float32, 383 MB in bfloat16.
+_BASE = 352 * 10**6
+_PARAMETERS = 15_500_000
 
 # Copies of the maps of all convolutions and poolings and of those behind the losses: themselves, their gradients, and
 # what is being made of one of them; in bfloat16 some of that is float32. Fitted to the slopes of the table.
-_COPIES = {"float32": 2.65, "bfloat16": 3.03}
+_COPIES = {"float32": 1.35, "bfloat16": 1.6}
 
-# Pixels of a chunk from which the first block runs in stripes, and the rows of one: `gluon_nst.striped_objective`.
+# The same where a graph keeps the memory of all that it ever makes, as on a GPU; fitted on a CPU that did so too.
+_STATIC_COPIES = {"float32": 2.65, "bfloat16": 3.03}
+
+# Pixels of a chunk from which the front runs in stripes, and the rows of one: `gluon_nst.striped_network`.
 _STRIPED_FROM, _STRIPE = 1 << 19, 160
 
 # Copies of a layer that the content loss takes: difference, square, gradient, target. All of them float32.
@@ -32,15 +35,13 @@ _CONTENT_COPIES = 5
 # together again, in bfloat16 by way of other layouts.
 _APART_COPIES = {"float32": 1.0, "bfloat16": 7.0}
 
-# Copies of the layers behind the losses that a tile needs besides: what it owns of them, with zeros around it.
-_OWNED_COPIES = {"float32": 1.0, "bfloat16": 2.0}
+# Copies of the layers behind the losses that a tile needs besides: what it owns of them, with zeros around it, and in
+# bfloat16 what oneDNN sets aside for their products.
+_OWNED_COPIES = {"float32": 2.5, "bfloat16": 8.0}
 
 # Copies of the images themselves, 3 float32 a pixel: image, two gradients, Adam's moments, average, pictures, and up
-# to seven at once in the total variation.
-_IMAGE_COPIES = 14
-
-# Copies of images that take turns besides: each alone, its gradient, what is cut and joined. Fitted to four together.
-_TURN_COPIES = 4
+# to seven at once in the total variation; of several that take turns, what is cut and joined.
+_IMAGE_COPIES = 15
 
 
 def predicted_bytes(
@@ -65,43 +66,45 @@ def predicted_bytes(
     window
         Height and width of the largest tile; None where the images are not cut.
     at_once
-        How many of the images go through the network at the same time; None: all, as on a GPU.
+        How many of the images go through the network at the same time, on a CPU; None: all, as on a GPU.
     """
     kind = "bfloat16" if precision == "bfloat16" else "float32"
-    word, whole, at_once = 2 if kind == "bfloat16" else 4, count * height * width, at_once or count
+    word, whole = 2 if kind == "bfloat16" else 4, count * height * width
+    static, at_once = at_once is None, at_once or count
     layers = used_layers(recipe)
-    maps = _by_block(
-        {conv: _maps(conv) + _pooled(conv) for conv in convolutions_up_to(recipe.network, layers)}
-    )
-    heads = _by_block({layer: _maps(layer) for layer in layers})
-    front, rear = _seen(
-        height, width, window, striped=at_once * height * width >= _STRIPED_FROM and bool(maps[1])
-    )
+    convolutions = convolutions_up_to(recipe.network, layers)
+    first = front_blocks(convolutions)
+    maps = _by_part({conv: _maps(conv) + _pooled(conv) for conv in convolutions}, first)
+    heads = _by_part({layer: _maps(layer) for layer in layers}, first)
+    striped = window is None and at_once * height * width >= _STRIPED_FROM and first > 0
+    front, rear = _seen(height, width, window, striped=striped)
+    copies = (_STATIC_COPIES if static else _COPIES)[kind]
     apart = _APART_COPIES[kind] * (at_once > 1) + _OWNED_COPIES[kind] * (window is not None)
-    numbers = sum(
-        at_once * pixels * (_COPIES[kind] * (all_maps + ends) + apart * ends)
+    parts = [
+        at_once * pixels * (copies * (all_maps + ends) + apart * ends)
         for pixels, all_maps, ends in zip((front, rear), maps, heads, strict=True)
-    )
+    ]
+    # In stripes, one is over before the other begins, unless its graph keeps what it had.
+    numbers = max(parts) if striped and not static else sum(parts)
     return int(
         _BASE
         + word * (_PARAMETERS + numbers)
         + whole * _image_bytes(recipe)
-        + whole * 4 * 3 * _TURN_COPIES * (at_once < count)
         + at_once * rear * _content_bytes(recipe)
     )
 
 
 def _seen(height: int, width: int, window: tuple[int, int] | None, *, striped: bool) -> tuple[int, int]:
-    """Return the pixels that the first block has at once, and those that the others have, of one image."""
+    """Return the pixels that the front has at once, and those that the other blocks have, of one image."""
     if window is not None:
         return window[0] * window[1], window[0] * window[1]
     return (min(_STRIPE, height) if striped else height) * width, height * width
 
 
-def _by_block(numbers: Mapping[str, float]) -> tuple[float, float]:
-    """Return the sum of what layers have in the first block, and in the others."""
-    first = sum(each for layer, each in numbers.items() if layer[4] == "1")
-    return first, sum(numbers.values()) - first
+def _by_part(numbers: Mapping[str, float], first: int) -> tuple[float, float]:
+    """Return the sum of what layers have in the front, and in the other blocks."""
+    front = sum(each for layer, each in numbers.items() if block(layer) <= first)
+    return front, sum(numbers.values()) - front
 
 
 def _image_bytes(recipe: Recipe) -> float:
@@ -120,10 +123,10 @@ def _content_numbers(recipe: Recipe) -> float:
 
 def _maps(layer: str) -> float:
     """Return the numbers that a layer has for one pixel of the image."""
-    return float(channels(layer)) / (1 << 2 * (int(layer[4]) - 1))
+    return float(channels(layer)) / (1 << 2 * (block(layer) - 1))
 
 
 def _pooled(conv: str) -> float:
     """Return the numbers of the pooling that comes before a convolution, for one pixel of the image."""
-    block, first = int(conv[4]), conv.endswith("_1")
-    return float(channels(f"conv{block - 1}_1")) / (1 << 2 * (block - 1)) if first and block > 1 else 0.0
+    number, first = block(conv), conv.endswith("_1")
+    return float(channels(f"conv{number - 1}_1")) / (1 << 2 * (number - 1)) if first and number > 1 else 0.0

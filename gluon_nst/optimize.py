@@ -126,6 +126,7 @@ def _run_first_order(
         descent.step(evaluation.gradient)
         if tick is not None:
             tick(descent.done, lambda: descent.snapshot(readings.history, convergence.sums()))
+        del evaluation  # its gradient would be kept while the next one is computed
 
 
 def _finite_image(descent: Descent) -> Any:

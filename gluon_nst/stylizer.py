@@ -30,6 +30,7 @@ from gluon_nst.preprocessing import PIXEL_UNITS, deprocess, preprocess
 from gluon_nst.progress import REPORT_EVERY, LossPoint, Observer, ignore_progress
 from gluon_nst.pyramid import Scale, working_shape
 from gluon_nst.recipe import Recipe, used_layers
+from gluon_nst.settling_objective import SettlingObjective
 from gluon_nst.starts import enlarge, noise
 from gluon_nst.targets import StyleTargets
 from gluon_nst.tiled_objective import make_objective
@@ -215,6 +216,7 @@ class Stylizer:
         self, chunk: Chunk, scale: Scale, image: Any, state: Any, course: Course, every: int
     ) -> Outcome:
         tiling = self._room.tiling(scale.height, scale.width, len(chunk.contents))
+        backend.expect_new_shape(self._context)
         style = self._style_targets.blended(chunk.styles, chunk.blend, scale)
         snapshot = course.snapshot()
         done = 0 if snapshot is None else snapshot.step
@@ -223,7 +225,7 @@ class Stylizer:
             self._network, self.recipe, self._preprocess(chunk.contents, scale), style, tiling, done
         )
         return optimize(
-            objective, image, self._settings(scale),
+            SettlingObjective(objective), image, self._settings(scale),
             state=state, resume=snapshot, tick=course.tick, observe=course.observe, every=every,
         )  # fmt: skip
 

@@ -17,7 +17,8 @@ from gluon_nst.objective import style_targets
 from gluon_nst.preprocessing import PIXEL_UNITS, preprocess
 from gluon_nst.pyramid import Scale
 from gluon_nst.recipe import Recipe
-from gluon_nst.striped_objective import striped_style_targets, stripes_pay
+from gluon_nst.striped_network import stripes_pay
+from gluon_nst.striped_objective import striped_style_targets
 from gluon_nst.tiled_objective import tiled_style_targets
 from gluon_nst.tiles import Tiling
 from gluon_nst.vgg_layers import MIN_SIDE

@@ -20,7 +20,8 @@ from gluon_nst.gram import gram_matrix, gram_product
 from gluon_nst.objective import StyleTransferObjective, add_to, content_targets, divided_grams
 from gluon_nst.optimize import Evaluation
 from gluon_nst.recipe import Recipe
-from gluon_nst.striped_objective import StripedObjective, striped_content_targets, stripes_pay
+from gluon_nst.striped_network import stripes_pay
+from gluon_nst.striped_objective import StripedObjective, striped_content_targets
 from gluon_nst.tiles import Box, Tile, Tiling, shift_of_step, stride
 from gluon_nst.turns_objective import TurnsObjective
 
@@ -37,7 +38,7 @@ def make_objective(
 ) -> Objective:
     """Return the objective for content images (N, 3, H, W): tile by tile, unless `tiling` is None.
 
-    Then large ones go through the network's first block in stripes. On a CPU several take turns.
+    Then large ones go through the network's front in stripes. On a CPU several take turns.
 
     The other parameters are those of `TiledObjective`.
     """

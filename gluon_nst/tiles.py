@@ -13,7 +13,7 @@ import itertools
 import random
 from collections.abc import Callable, Iterator
 
-from gluon_nst.vgg_layers import convolutions_up_to
+from gluon_nst.vgg_layers import block, convolutions_up_to
 
 __all__ = [
     "CELL",
@@ -128,7 +128,7 @@ class Tiling:
 
 def stride(layer: str) -> int:
     """Return the pixels a side for one position of a layer: 1, 2, 4, 8, 16 in blocks 1 to 5."""
-    return 1 << (int(layer[4]) - 1)
+    return 1 << (block(layer) - 1)
 
 
 def margin(network: str, layers: tuple[str, ...]) -> int:

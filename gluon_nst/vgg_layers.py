@@ -12,9 +12,11 @@ __all__ = [
     "CONVOLUTIONS",
     "MIN_SIDE",
     "NETWORKS",
+    "block",
     "channels",
     "check_layer",
     "convolutions_up_to",
+    "front_blocks",
     "layer_names",
 ]
 
@@ -56,14 +58,19 @@ def check_layer(network: str, layer: str) -> str:
     return layer
 
 
+def block(layer: str) -> int:
+    """Return the block that a layer is in, from 1."""
+    return int(layer[4])
+
+
 def channels(layer: str) -> int:
     """Return the number of feature maps of a layer: 64, 128, 256, 512, 512 in blocks 1 to 5."""
-    return _BLOCK_CHANNELS[int(layer[4]) - 1]
+    return _BLOCK_CHANNELS[block(layer) - 1]
 
 
 def positions(layer: str, height: int, width: int) -> int:
     """Return h*w of a layer, of an image's: every block before its own has halved both sides, rounding down."""
-    halvings = int(layer[4]) - 1
+    halvings = block(layer) - 1
     return (height >> halvings) * (width >> halvings)
 
 
@@ -72,3 +79,11 @@ def convolutions_up_to(network: str, layers: tuple[str, ...]) -> tuple[str, ...]
     names = CONVOLUTIONS[network]
     deepest = max(names.index(layer.replace("relu", "conv")) for layer in layers)
     return names[: deepest + 1]
+
+
+def front_blocks(convolutions: tuple[str, ...]) -> int:
+    """Return how many blocks make the front of a network that ends with these convolutions.
+
+    Two at most, whose maps are much larger than all others and see few pixels far; none without others behind.
+    """
+    return min(2, block(convolutions[-1]) - 1)

@@ -22,8 +22,8 @@ LEVELS = {
     1: "images storage listing inputs checkpoint chunk course batch loss_plot feature_sheet "
     "parameters.ndarray_file parameters.names parameters.record parameters.files parameters.torch_file",
     2: "backend parameters activations segment features gram losses generated_image preprocessing",
-    3: "convergence descent readings lbfgs optimize objective striped_objective tiled_objective turns_objective "
-    "starts targets memory precision precision_check",
+    3: "convergence descent readings lbfgs optimize objective settling_objective striped_network striped_objective "
+    "tiled_objective turns_objective starts targets memory precision precision_check",
     4: "stylizer result feature_grid",
     5: "api worker doctor bench batch.attendant batch.runner batch.dask_runner batch.local_cluster batch.drive "
     "batch.run batch.api launch",

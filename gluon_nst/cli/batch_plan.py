@@ -113,10 +113,19 @@ def _memory(plan: Plan, call: BatchCall) -> int | None:
     if largest is None:
         return None
     height, width = largest
-    at_once = 1 if call.device == "cpu" else None
+    at_once = 1 if _on_cpus(call) else None
     each = predicted_bytes(call.recipe, call.precision, height, width, call.together, at_once=at_once)
     limit = parse_memory_limit(call.max_memory).size
     return _workers(plan, call) * (min(each, limit) if limit else each)
+
+
+def _on_cpus(call: BatchCall) -> bool:
+    """Tell whether the pictures will be made on CPUs, as far as is known here."""
+    from gluon_nst.launch.discovery import slots_of_batch
+
+    if call.device == "cpu" or call.scheduler:
+        return call.device == "cpu"
+    return all(slot.device == "cpu" for slot in slots_of_batch(call.workers or 1, call.device, 1))
 
 
 def _output_bytes(plan: Plan, call: BatchCall) -> int:

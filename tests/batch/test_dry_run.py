@@ -73,12 +73,14 @@ def test_it_tells_jobs_and_shapes_the_most_work_first(capsys):
 
 
 def test_memory_is_that_of_the_largest_picture_in_every_worker(capsys):
-    one = predicted_bytes(RECIPE, "auto", 64, 64)
+    one, four = (predicted_bytes(RECIPE, "auto", 64, 64, count, at_once=1) for count in (1, 4))
     assert plan(capsys)["memory_bytes"] == 2 * one
     assert plan(capsys, "--workers", 0)["memory_bytes"] == one
     assert plan(capsys, "--workers", 50)["memory_bytes"] == 7 * one, "there are no more workers than jobs"
-    assert plan(capsys, "--together", 4)["memory_bytes"] == 2 * predicted_bytes(RECIPE, "auto", 64, 64, 4)
-    assert plan(capsys, "--scheduler", "tcp://127.0.0.1:1")["memory_bytes"] == one
+    assert plan(capsys, "--together", 4)["memory_bytes"] == 2 * four
+    # What is elsewhere may be GPUs, which take the most.
+    most = predicted_bytes(RECIPE, "auto", 64, 64)
+    assert plan(capsys, "--scheduler", "tcp://127.0.0.1:1")["memory_bytes"] == most > one
     assert plan(capsys, "--max-memory", "300MB")["memory_bytes"] == 2 * 300 * 10**6
 
 

@@ -12,7 +12,7 @@ FAULTS = """
 import resource, sys
 from concurrent.futures import ThreadPoolExecutor
 import numpy as np
-from gluon_nst.allocator import keep_large_blocks
+from gluon_nst.allocator import keep_large_blocks, map_large_blocks
 changed = keep_large_blocks() if "keep" in sys.argv else None
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -22,6 +22,12 @@ def faults():
 pool = ThreadPoolExecutor(1)
 pool.submit(faults).result()
 print(changed, pool.submit(faults).result())
+if "map" in sys.argv:
+    map_large_blocks()
+    print(pool.submit(faults).result())
+    keep_large_blocks()
+    pool.submit(faults).result()
+    print(pool.submit(faults).result())
 """
 
 PAGES = 20 * (48 << 20) // os.sysconf("SC_PAGE_SIZE")
@@ -33,8 +39,8 @@ def run(*arguments, **more):
         [sys.executable, "-c", FAULTS, *arguments], env={**environment, **more}, capture_output=True, text=True,
         check=True,
     )  # fmt: skip
-    changed, faults = done.stdout.split()
-    return changed, int(faults)
+    changed, *faults = done.stdout.split()
+    return changed, *map(int, faults)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's malloc")
@@ -48,3 +54,16 @@ def test_large_blocks_are_kept(setting):
 
 def test_a_choice_of_the_users_own_is_left_alone():
     assert run("keep", MALLOC_MMAP_THRESHOLD_="1048576")[0] == "False"
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's malloc")
+def test_blocks_come_from_the_system_until_they_are_kept_again():
+    _, kept, mapped, kept_again = run("keep", "map")
+    assert mapped > PAGES // 600 and max(kept, kept_again) < mapped // 20
+
+
+def test_a_choice_of_the_users_own_outlives_a_new_shape():
+    _, first, second, _ = run(
+        "keep", "map", MALLOC_MMAP_THRESHOLD_="1073741824", MALLOC_TRIM_THRESHOLD_="2147483647"
+    )
+    assert second < first + PAGES // 20 + 1000

@@ -53,6 +53,7 @@ def python(code: str, **environment: str | None) -> list[str]:
 WATCHED = (
     "OMP_NUM_THREADS",
     "OPENBLAS_CORETYPE",
+    "MXNET_CPU_TEMP_COPY",
     "MXNET_CUDNN_LIB_CHECKING",
     "MXNET_CUDNN_AUTOTUNE_DEFAULT",
     "MXNET_GPU_MEM_POOL_TYPE",
@@ -83,10 +84,11 @@ def has_avx2() -> bool:
 
 def test_what_is_not_set_is_set_before_mxnet_is_loaded():
     seen, aliases_as_before, still_there = python(LOADING, **dict.fromkeys(WATCHED))
-    threads, core, *gpu = seen.split()
+    threads, core, workspaces, *gpu = seen.split()
     assert int(threads) == usable_cores(cpu_cores(), cpu_quota())
     assert 1 <= int(threads) <= len(os.sched_getaffinity(0))
     assert core == ("Haswell" if has_avx2() else "absent")
+    assert workspaces == "1"
     assert gpu == ["0", "0", "Round"]
     # The names that numpy has dropped are lent to MXNet for its import alone.
     assert aliases_as_before == "True"
@@ -94,7 +96,7 @@ def test_what_is_not_set_is_set_before_mxnet_is_loaded():
 
 
 def test_what_is_set_is_kept():
-    own = dict(zip(WATCHED, ("3", "Prescott", "1", "2", "Naive"), strict=True))
+    own = dict(zip(WATCHED, ("3", "Prescott", "4", "1", "2", "Naive"), strict=True))
     assert python(LOADING, **own)[0].split() == list(own.values())
 
 

@@ -1,4 +1,4 @@
-"""The objective with the first block in stripes against the objective that runs it whole."""
+"""The objective with the front in stripes against the objective that runs it whole."""
 
 from __future__ import annotations
 
@@ -6,12 +6,8 @@ import pytest
 
 from gluon_nst.objective import StyleTransferObjective, content_targets, style_targets
 from gluon_nst.recipe_files import load_recipe
-from gluon_nst.striped_objective import (
-    StripedObjective,
-    striped_content_targets,
-    striped_style_targets,
-    stripes_pay,
-)
+from gluon_nst.striped_network import stripes_pay
+from gluon_nst.striped_objective import StripedObjective, striped_content_targets, striped_style_targets
 from tests.core.narrow import narrow_features, relative
 from tests.core.test_tiled_objective import (
     RECIPES,
@@ -82,3 +78,12 @@ def test_only_large_images_of_deep_networks_go_in_stripes():
     assert stripes_pay(network, (1, 3, 768, 1024)) and stripes_pay(network, (4, 3, 384, 512))
     assert not stripes_pay(network, (1, 3, 384, 512))
     assert not stripes_pay(narrow_features(["relu1_2"]), (1, 3, 768, 1024))
+
+
+def test_a_network_of_two_blocks_has_one_in_front():
+    recipe = load_recipe(
+        "default", style_layers={"relu1_1": 1.0, "relu2_2": 0.5}, content_layers={"relu2_1": 1.0}
+    )
+    network = narrow_network(recipe)
+    assert stripes_pay(network, (1, 3, 768, 1024)) and network.front.names[-1] == "pool1"
+    agree(*both(network, recipe, (299, 48)), 1e-5)
