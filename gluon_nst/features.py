@@ -26,7 +26,7 @@ class VGGFeatures(gluon.Block):  # type: ignore[misc]
     """A VGG without its classifier, cut behind the deepest layer wanted, whose parameters never change.
 
     It is made of two graphs: `front`, the first blocks, two at most, and `rear`, the others (None if there are none).
-    The maps of the front take three times the memory of all others, so that it is worth to run it apart
+    The maps of the front take twice the memory of all others, so that it is worth to run it apart
     (`gluon_nst.striped_network`).
 
     Parameters

@@ -1,6 +1,6 @@
 """A network whose front, its first two blocks, sees large images in stripes of rows.
 
-The maps of the front take three times the memory of all others, and see few pixels far. So the front goes stripe by
+The maps of the front take twice the memory of all others, and see few pixels far. So the front goes stripe by
 stripe, and the other blocks run on the whole image. Nothing is approximated.
 """
 
