@@ -123,7 +123,7 @@ def _on_cpus(call: BatchCall) -> bool:
     """Tell whether the pictures will be made on CPUs, as far as is known here."""
     from gluon_nst.launch.discovery import slots_of_batch
 
-    if call.device == "cpu" or call.scheduler:
+    if call.device != "auto" or call.scheduler:
         return call.device == "cpu"
     return all(slot.device == "cpu" for slot in slots_of_batch(call.workers or 1, call.device, 1))
 

@@ -81,6 +81,8 @@ def test_memory_is_that_of_the_largest_picture_in_every_worker(capsys):
     # What is elsewhere may be GPUs, which take the most.
     most = predicted_bytes(RECIPE, "auto", 64, 64)
     assert plan(capsys, "--scheduler", "tcp://127.0.0.1:1")["memory_bytes"] == most > one
+    assert plan(capsys, "--scheduler", "tcp://127.0.0.1:1", "--device", "cpu")["memory_bytes"] == one
+    assert plan(capsys, "--device", "gpu:0")["memory_bytes"] == 2 * most
     assert plan(capsys, "--max-memory", "300MB")["memory_bytes"] == 2 * 300 * 10**6
 
 
