@@ -12,10 +12,11 @@ from typing import Any
 from gluon_nst.backend import autograd, nd
 from gluon_nst.features import VGGFeatures
 from gluon_nst.gram import gram_matrix
+from gluon_nst.objective import add_to
 from gluon_nst.segment import Segment
 from gluon_nst.tiles import CELL, Tile, Tiling, stride
 
-__all__ = ["StripedNetwork", "owned_rows", "rows", "seen_rows", "stripes_pay"]
+__all__ = ["StripedNetwork", "rows", "seen_rows", "stripes_pay"]
 
 # Rows of a stripe that it owns. At 1024x768 pixels 128 make six stripes, whose share of the memory is then small; with
 # 64 rows a step took 11 % longer, for 4 % of the memory.
@@ -71,30 +72,36 @@ class StripedNetwork:
         with autograd.record():
             return dict(zip(self._rear.names, self._rear(pooled), strict=True))
 
-    def walk(
+    def look(
         self, image: Any, maps: Collection[str], grams: Collection[str] = ()
-    ) -> Iterator[tuple[Tile, dict[str, Any], dict[str, Any]]]:
-        """Yield the stripes, and what each owns of the maps of some names, and its raw Gram matrices of others."""
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the front's maps of some names, of whole images, and its raw Gram matrices of others."""
+        parts: dict[str, list[Any]] = {}
+        matrices: dict[str, Any] = {}
         for stripe, seen in self.stripes(image):
-            # Recorded as in the gradient's pass: without, MXNet would plan a second graph.
-            front = self.front(seen)
-            found = {name: _owned(front[name], name, stripe) for name in front if name in maps}
-            matrices = {name: _gram(front[name], name, stripe) for name in front if name in grams}
-            # Else the next stripe would find the memory of this one in use.
-            del front
-            yield stripe, found, matrices
+            found, owned = self._look_at(stripe, seen, maps, grams)
+            for name, part in found.items():
+                parts.setdefault(name, []).append(part)
+            for layer, matrix in owned.items():
+                add_to(matrices, layer, matrix)
+        return {name: nd.concat(*each, dim=2) for name, each in parts.items()}, matrices
+
+    def _look_at(
+        self, stripe: Tile, seen: Any, maps: Collection[str], grams: Collection[str]
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return what a stripe owns; its graph ends here, else the next one would find the memory in use."""
+        # Recorded as in the gradient's pass: without, MXNet would plan a second graph.
+        front = self.front(seen)
+        return (
+            {name: _owned(front[name], name, stripe) for name in front if name in maps},
+            {name: _gram(front[name], name, stripe) for name in front if name in grams},
+        )
 
 
 def rows(array: Any, top: int, bottom: int) -> Any:
     """Return a copy of some rows of images or maps (N, C, h, w)."""
     # slice_axis() would first bring all of a map into another layout, slice() only what it returns.
     return nd.slice(array, begin=(None, None, top), end=(None, None, bottom))
-
-
-def owned_rows(array: Any, name: str, stripe: Tile) -> Any:
-    """Return what a stripe owns of a map of the whole image."""
-    box = stripe.owned.at(_pixels(name))
-    return rows(array, box.top, box.bottom)
 
 
 def seen_rows(array: Any, name: str, stripe: Tile) -> Any:

@@ -14,10 +14,10 @@ from gluon_nst.features import VGGFeatures
 from gluon_nst.generated_image import GeneratedImage
 from gluon_nst.gram import gram_product
 from gluon_nst.losses import normalized_gram
-from gluon_nst.objective import StyleTransferObjective, add_to, divided_grams
+from gluon_nst.objective import StyleTransferObjective, divided_grams
 from gluon_nst.optimize import Evaluation
 from gluon_nst.recipe import Recipe
-from gluon_nst.striped_network import StripedNetwork, owned_rows, rows, seen_rows
+from gluon_nst.striped_network import StripedNetwork, rows, seen_rows
 from gluon_nst.tiles import Tile
 
 __all__ = ["StripedObjective", "striped_content_targets", "striped_style_targets"]
@@ -26,8 +26,7 @@ __all__ = ["StripedObjective", "striped_content_targets", "striped_style_targets
 def striped_content_targets(network: VGGFeatures, recipe: Recipe, contents: Any) -> dict[str, Any]:
     """Return what `gluon_nst.objective.content_targets` does, the front in stripes."""
     striped, wanted = StripedNetwork(network), {layer for layer, weight in recipe.content_layers if weight}
-    parts = [found for _, found, _ in striped.walk(contents, {*wanted, striped.end})]
-    maps = {name: nd.concat(*[part[name] for part in parts], dim=2) for name in parts[0]}
+    maps, _ = striped.look(contents, {*wanted, striped.end})
     rear = striped.rear(maps.pop(striped.end))
     maps |= {layer: found for layer, found in rear.items() if layer in wanted}
     return {layer: as_float32(found.detach()).copy() for layer, found in maps.items()}
@@ -36,15 +35,10 @@ def striped_content_targets(network: VGGFeatures, recipe: Recipe, contents: Any)
 def striped_style_targets(network: VGGFeatures, recipe: Recipe, style: Any) -> dict[str, Any]:
     """Return what `gluon_nst.objective.style_targets` does, the front in stripes."""
     striped, wanted = StripedNetwork(network), {layer for layer, weight in recipe.style_layers if weight}
-    grams: dict[str, Any] = {}
-    pooled = []
-    for _, found, matrices in striped.walk(style, {striped.end}, wanted):
-        pooled.append(found[striped.end])
-        for layer, matrix in matrices.items():
-            add_to(grams, layer, matrix)
+    maps, grams = striped.look(style, {striped.end}, wanted)
     return divided_grams(recipe, grams, *style.shape[2:]) | {
-        layer: normalized_gram(maps.detach(), recipe.gram)
-        for layer, maps in striped.rear(nd.concat(*pooled, dim=2)).items()
+        layer: normalized_gram(found.detach(), recipe.gram)
+        for layer, found in striped.rear(maps[striped.end]).items()
         if layer in wanted
     }
 
@@ -67,7 +61,9 @@ class StripedObjective(StyleTransferObjective):
     def __call__(self, generated: GeneratedImage) -> Evaluation:
         """Return the weighted terms, (N,) each, and the gradient of their sum, (N, 3, H, W)."""
         image = generated.image.data()
-        grams, content, pooled = self._look(image)
+        maps, grams = self._striped.look(image, {*self._contents, self._striped.end}, self._styles)
+        pooled = maps.pop(self._striped.end)
+        content = self._content(maps, {}, image, self._contents)
         style, matrices = self._match(grams, image)
         # Else a phase would take its memory while that of the one before is still in use: 80 MB at 1024x768.
         nd.waitall()
@@ -81,20 +77,6 @@ class StripedObjective(StyleTransferObjective):
         losses["tv"], gradient = self._variation(image, nd.concat(*parts, dim=2))
         losses["total"] = losses["content"] + losses["style"] + losses["tv"]
         return Evaluation(losses, gradient)
-
-    def _look(self, image: Any) -> tuple[dict[str, Any], Any, Any]:
-        """Return raw Gram matrices and content loss of the front, and what the other blocks start from."""
-        grams: dict[str, Any] = {}
-        content, pooled = nd.zeros(image.shape[0], ctx=image.context), []
-        for stripe, found, matrices in self._striped.walk(
-            image, {*self._contents, self._striped.end}, self._styles
-        ):
-            pooled.append(found.pop(self._striped.end))
-            for layer, matrix in matrices.items():
-                add_to(grams, layer, matrix)
-            targets = {layer: owned_rows(self._contents[layer], layer, stripe) for layer in found}
-            content = content + self._content(found, {}, image, targets)
-        return grams, content, nd.concat(*pooled, dim=2)
 
     def _rear(self, pooled: Any, image: Any) -> dict[str, Any]:
         """Return the losses of the other blocks; leave their gradient at `pooled`."""
