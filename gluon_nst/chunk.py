@@ -35,6 +35,8 @@ class Chunk:
         says so.
     styles, blend
         Style pictures, and their weights, of sum 1.
+    palettes
+        The style pictures, no larger than their colors need.
     starts
         Pictures to start from, one for each photograph; or None.
     scales
@@ -47,6 +49,7 @@ class Chunk:
     contents: Sequence[Pixels]
     styles: Sequence[Pixels]
     blend: Sequence[float]
+    palettes: Sequence[Pixels]
     starts: Sequence[Pixels] | None
     scales: Sequence[Scale]
     part: int = 0
@@ -81,8 +84,9 @@ def make_chunks(
     scales = pyramid(recipe, *working_shape(recipe, *_one_shape(contents)))
     weights = _normalized(blend, len(styles))
     _check_starts(recipe, starts, len(contents))
-    recolored = _recolored(recipe, contents, styles, weights, scales[-1])
-    chunk = Chunk(contents, recolored, styles, weights, starts, scales)
+    palettes = [_at_most(style, _PALETTE_SIDE) for style in styles]
+    recolored = _recolored(recipe, contents, palettes, weights, scales[-1])
+    chunk = Chunk(contents, recolored, styles, weights, palettes, starts, scales)
     return _one_by_one(chunk) if _one_at_a_time(recipe) else [chunk]
 
 
@@ -126,12 +130,17 @@ def _check_starts(recipe: Recipe, starts: Sequence[Pixels] | None, count: int) -
 
 
 def _recolored(
-    recipe: Recipe, contents: Sequence[Pixels], styles: Sequence[Pixels], blend: Sequence[float], scale: Scale
+    recipe: Recipe,
+    contents: Sequence[Pixels],
+    palettes: Sequence[Pixels],
+    blend: Sequence[float],
+    scale: Scale,
 ) -> Sequence[Pixels]:
     if recipe.content_colors == "own":
         return contents
-    small = [_at_most(style, _PALETTE_SIDE) for style in styles]
-    return [match_palette(resize(content, scale.height, scale.width), small, blend) for content in contents]
+    return [
+        match_palette(resize(content, scale.height, scale.width), palettes, blend) for content in contents
+    ]
 
 
 def _at_most(picture: Pixels, longer_side: int) -> Pixels:

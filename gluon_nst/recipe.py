@@ -123,6 +123,9 @@ class Recipe:
         stretched to; an empty shape keeps the aspect.
     scales, min_size, scale_factor, steps, coarse_steps, carry_moments
         The pyramid, see `gluon_nst.pyramid.pyramid`; whether Adam's moments move up with the image.
+    restore_detail, match_colors
+        What is done to the image between two scales, see `gluon_nst.starts.revise`: add the detail of the content that
+        the smaller one had no pixels for; bring its colors to the distribution of the styles'.
     stop_below, stop_window
         A scale ends early once the loss over `stop_window` steps is less than the fraction `stop_below` under
         that of the window before; 0 takes all steps, and so does L-BFGS always.
@@ -177,6 +180,8 @@ class Recipe:
     stop_below: float
     stop_window: int
     carry_moments: bool
+    restore_detail: bool
+    match_colors: bool
     style_fit: str
     style_scale: float
     content_colors: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from gluon_nst.backend import nd, to_ndarray
+from gluon_nst.chunk import Chunk, Pixels
+from gluon_nst.images.color_match import match_colors
+from gluon_nst.images.geometry import resize
 from gluon_nst.optimize import AdamState
 from gluon_nst.pyramid import Scale
 from gluon_nst.recipe import Recipe
 
-__all__ = ["enlarge", "noise"]
+__all__ = ["enlarge", "noise", "revise"]
 
 
 def noise(recipe: Recipe, content: NDArray[np.uint8], scale: Scale) -> NDArray[np.float32]:
@@ -49,6 +53,40 @@ def enlarge(
     )
     share = image.shape[2] * image.shape[3] / (scale.height * scale.width)
     return larger, AdamState(state.step, mean * share, variance * share**2)
+
+
+def revise(recipe: Recipe, pictures: Sequence[Pixels], chunk: Chunk, index: int) -> list[Pixels]:
+    """Return the pictures that a scale starts from, once they have been enlarged to it.
+
+    Under `restore_detail` each has the detail of its content back that the scale before had no pixels for; under
+    `match_colors` the colors of the styles, then.
+
+    Parameters
+    ----------
+    recipe
+        Says which.
+    pictures
+        One (H, W, 3) for each content of the chunk, in the shape of the scale.
+    chunk, index
+        The chunk, and the index of the scale, above 0.
+    """
+    revised = list(pictures)
+    if recipe.restore_detail:
+        scale, smaller = chunk.scales[index], chunk.scales[index - 1]
+        revised = [
+            _detailed(picture, resize(content, scale.height, scale.width), smaller)
+            for picture, content in zip(revised, chunk.contents, strict=True)
+        ]
+    if recipe.match_colors:
+        revised = [match_colors(picture, chunk.palettes, chunk.blend) for picture in revised]
+    return revised
+
+
+def _detailed(picture: Pixels, content: Pixels, smaller: Scale) -> Pixels:
+    """Add to a picture the difference between its content and what is left of that at a smaller scale."""
+    coarse = resize(resize(content, smaller.height, smaller.width), *content.shape[:2])
+    detail = content.astype(np.int16) - coarse
+    return np.clip(picture + detail, 0, 255).astype(np.uint8)
 
 
 def _resized(array: Any, scale: Scale, filter: Image.Resampling) -> Any:

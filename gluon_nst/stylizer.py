@@ -31,7 +31,7 @@ from gluon_nst.progress import REPORT_EVERY, LossPoint, Observer, ignore_progres
 from gluon_nst.pyramid import Scale, working_shape
 from gluon_nst.recipe import Recipe, used_layers
 from gluon_nst.settling_objective import SettlingObjective
-from gluon_nst.starts import enlarge, noise
+from gluon_nst.starts import enlarge, noise, revise
 from gluon_nst.targets import StyleTargets
 from gluon_nst.tiled_objective import make_objective
 
@@ -210,7 +210,11 @@ class Stylizer:
         if not course.index:
             return self._start(chunk), None
         kept = state if self.recipe.carry_moments else None
-        return enlarge(image, kept, self._bounds, chunk.scales[course.index])
+        larger, moments = enlarge(image, kept, self._bounds, chunk.scales[course.index])
+        if self.recipe.restore_detail or self.recipe.match_colors:
+            pictures = revise(self.recipe, deprocess(larger.asnumpy(), self._units), chunk, course.index)
+            larger = preprocess(pictures, self._units, self._context)
+        return larger, moments
 
     def _one_scale(
         self, chunk: Chunk, scale: Scale, image: Any, state: Any, course: Course, every: int

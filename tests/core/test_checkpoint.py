@@ -160,7 +160,7 @@ THREE_SCALES = {"scales": 3, "scale_factor": 1.4}  # 7 steps, 7 steps, 6 steps
 @pytest.mark.parametrize(
     "changes",
     [
-        {"carry_moments": True, "average": 0.8},
+        {"carry_moments": True, "average": 0.8, "restore_detail": True, "match_colors": True},
         {"schedule": "cosine", "decay_factor": 0.1, "init": "normal", "init_range": [0.5, 0.2]},
         {"optimizer": "normalized-gd", "average": 0.5, "clip": False},
     ],

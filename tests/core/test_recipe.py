@@ -63,6 +63,8 @@ OTHER_VALUES = {
     "stop_below": 0.25,
     "stop_window": 9,
     "carry_moments": True,
+    "restore_detail": True,
+    "match_colors": True,
     "style_fit": "aspect",
     "style_scale": 0.5,
     "content_colors": "style",

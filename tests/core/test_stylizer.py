@@ -39,6 +39,8 @@ SMALL = {
     "steps": 6,
     "coarse_steps": 7,
     "carry_moments": False,
+    "restore_detail": False,
+    "match_colors": False,
     "network": "vgg19",
     "pooling": "max",
     "padding": "replicate",
@@ -145,8 +147,9 @@ def test_the_same_call_gives_the_same_bytes():
         {"optimizer": "lbfgs"},
         {"original_colors": True},
         {"content_colors": "style", "optimizer": "lbfgs"},
+        {"restore_detail": True, "match_colors": True},
     ],
-    ids=["plain", "noise", "moments", "normalized-gd", "lbfgs", "colors", "palette"],
+    ids=["plain", "noise", "moments", "normalized-gd", "lbfgs", "colors", "palette", "revised"],
 )
 def test_a_chunk_gives_what_each_picture_alone_gives(changes):
     worker = stylizer(**changes)
@@ -382,6 +385,40 @@ def test_each_scale_starts_where_the_last_one_ended():
     up = resize(small, *SHAPE).astype(int)
     assert np.abs(result.pixels - up).mean() < 6
     assert np.abs(result.pixels - up).mean() < np.abs(result.pixels - contents(1)[0].astype(int)).mean()
+
+
+def test_the_detail_of_the_content_comes_back_with_each_scale():
+    # Three scales, in pixels that no scale before the last could hold.
+    content = (contents(1)[0] + np.random.default_rng(0).integers(-20, 21, (*SHAPE, 3))).clip(0, 255)
+    content = content.astype(np.uint8)
+    given = {"learning_rate": STILL, "scales": 3, "scale_factor": 1.5}
+    (plain,) = stylizer(**given).stylize([content], [STYLE])
+    (restored,) = stylizer(**given, restore_detail=True).stylize([content], [STYLE])
+    assert np.abs(plain.pixels - content.astype(int)).mean() > 8
+    assert np.abs(restored.pixels - content.astype(int)).mean() < 1
+
+
+def test_the_detail_is_that_of_what_the_content_loss_sees():
+    given = {"learning_rate": STILL, "content_colors": "style", "restore_detail": True}
+    (result,) = stylizer(**given).stylize(contents(1), [STYLE])
+    recolored = match_palette(contents(1)[0], [STYLE], [1.0])
+    assert np.abs(result.pixels - recolored.astype(int)).mean() < 2
+    assert np.abs(result.pixels - contents(1)[0].astype(int)).mean() > 5
+
+
+def test_colors_are_matched_between_scales_by_the_weights_of_the_styles():
+    dark, light = (np.full((40, 40, 3), level, np.uint8) for level in (40, 210))
+    for share in (0.3, 1.0):
+        (result,) = stylizer(learning_rate=STILL, match_colors=True).stylize(
+            contents(1), [dark, light], blend=[1 - share, share]
+        )
+        assert (result.pixels > 125).mean() == pytest.approx(share, abs=0.06)
+
+
+def test_one_scale_has_nothing_to_revise():
+    given = {"scales": 1, "learning_rate": STILL}
+    (result,) = stylizer(**given, restore_detail=True, match_colors=True).stylize(contents(1), [STYLE])
+    np.testing.assert_array_equal(result.pixels, contents(1)[0])
 
 
 @pytest.mark.parametrize("carry", [True, False])
