@@ -41,20 +41,26 @@ def match_colors(picture: Pixels, styles: Sequence[Pixels], blend: Sequence[floa
         (H, W, 3) uint8, the same for the same arguments.
     """
     random = np.random.default_rng(_SEED)
-    made, wanted = _sample([picture], [1.0], random), _sample(styles, blend, random)
+    moves = _moves(_sample([picture], [1.0], random), _sample(styles, blend, random), random)
+    given = picture.reshape(-1, 3)
+    matched = np.empty_like(given)
+    for start in range(0, len(given), _BLOCK):
+        colors = given[start : start + _BLOCK].astype(np.float64)
+        for move in moves:
+            colors = _moved(colors, *move)
+        matched[start : start + _BLOCK] = np.clip(np.rint(colors), 0, 255)
+    return matched.reshape(picture.shape)
+
+
+def _moves(made: Colors, wanted: Colors, random: np.random.Generator) -> list[tuple[Colors, Colors, Colors]]:
+    """Return what `_moved` takes, one after the other, to bring the colors of one sample to another's."""
     moves = []
     for _ in range(_ROTATIONS):
         axes = np.linalg.qr(random.standard_normal((3, 3)))[0]
         knots, targets = _quantiles(made @ axes), _quantiles(wanted @ axes)
         moves.append((axes, knots, targets - knots))
         made = _moved(made, *moves[-1])
-    matched = np.empty_like(picture).reshape(-1, 3)
-    for start in range(0, len(matched), _BLOCK):
-        colors = picture.reshape(-1, 3)[start : start + _BLOCK].astype(np.float64)
-        for move in moves:
-            colors = _moved(colors, *move)
-        matched[start : start + _BLOCK] = np.clip(np.rint(colors), 0, 255)
-    return matched.reshape(picture.shape)
+    return moves
 
 
 def _sample(pictures: Sequence[Pixels], weights: Sequence[float], random: np.random.Generator) -> Colors:
