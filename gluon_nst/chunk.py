@@ -36,7 +36,7 @@ class Chunk:
     styles, blend
         Style pictures, and their weights, of sum 1.
     palettes
-        The style pictures, no larger than their colors need.
+        The style pictures, no larger than their colors need; none where the recipe asks for no colors of theirs.
     starts
         Pictures to start from, one for each photograph; or None.
     scales
@@ -84,7 +84,7 @@ def make_chunks(
     scales = pyramid(recipe, *working_shape(recipe, *_one_shape(contents)))
     weights = _normalized(blend, len(styles))
     _check_starts(recipe, starts, len(contents))
-    palettes = [_at_most(style, _PALETTE_SIDE) for style in styles]
+    palettes = _palettes(recipe, styles)
     recolored = _recolored(recipe, contents, palettes, weights, scales[-1])
     chunk = Chunk(contents, recolored, styles, weights, palettes, starts, scales)
     return _one_by_one(chunk) if _one_at_a_time(recipe) else [chunk]
@@ -127,6 +127,12 @@ def _check_starts(recipe: Recipe, starts: Sequence[Pixels] | None, count: int) -
         raise UsageError('a start image and init = "image" go together; give both or neither.')
     if starts is not None and len(starts) != count:
         raise UsageError(f"{count} contents came with {len(starts)} start images; give each one.")
+
+
+def _palettes(recipe: Recipe, styles: Sequence[Pixels]) -> list[Pixels]:
+    if recipe.content_colors == "own" and not recipe.match_colors:
+        return []
+    return [_at_most(style, _PALETTE_SIDE) for style in styles]
 
 
 def _recolored(
