@@ -18,7 +18,7 @@ from gluon_nst.features import VGGFeatures
 from gluon_nst.images.geometry import fit_longer_side, resize
 from gluon_nst.parameters import Parameters
 from gluon_nst.preprocessing import PIXEL_UNITS, preprocess
-from gluon_nst.vgg_layers import CONVOLUTIONS, MIN_SIDE, channels
+from gluon_nst.vgg_layers import CONVOLUTIONS, MIN_SIDE, block, channels
 
 __all__ = ["feature_grid"]
 
@@ -119,7 +119,7 @@ def _drawable_layers(seen: Sequence[Picture], parameters: Parameters) -> tuple[s
         conv.replace("conv", "relu")
         for conv in CONVOLUTIONS[parameters.network]
         if f"{conv}.weight" in parameters.arrays
-        and shortest >> (int(conv[4]) - 1) >= _SMALLEST_MAP  # each block but the first halves the sides
+        and shortest >> (block(conv) - 1) >= _SMALLEST_MAP  # each block but the first halves the sides
     )
 
 

@@ -15,6 +15,7 @@ from gluon_nst.gram import gram_matrix
 from gluon_nst.objective import add_to
 from gluon_nst.segment import Segment
 from gluon_nst.tiles import CELL, Tile, Tiling, stride
+from gluon_nst.vgg_layers import block
 
 __all__ = ["StripedNetwork", "rows", "seen_rows", "stripes_pay"]
 
@@ -112,7 +113,7 @@ def seen_rows(array: Any, name: str, stripe: Tile) -> Any:
 
 def _pixels(name: str) -> int:
     """Return the pixels a side for one position of a layer, or of "poolB"."""
-    return 1 << int(name[4]) if name.startswith("pool") else stride(name)
+    return 1 << block(name) if name.startswith("pool") else stride(name)
 
 
 def _place(name: str, stripe: Tile) -> tuple[int, int]:

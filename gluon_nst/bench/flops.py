@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gluon_nst.pyramid import Scale
 from gluon_nst.recipe import Recipe, used_layers
-from gluon_nst.vgg_layers import channels, convolutions_up_to, positions
+from gluon_nst.vgg_layers import block, channels, convolutions_up_to, positions
 
 __all__ = [
     "ROOFLINE_CHANNELS",
@@ -42,8 +42,8 @@ def step_flops(recipe: Recipe, height: int, width: int) -> int:
 
 def convolution_macs(conv: str, height: int, width: int) -> int:
     """Return the multiply-adds of one 3x3 convolution, forward, in a picture of this shape in pixels."""
-    block, index = int(conv[4]), int(conv[6])
-    inputs = channels(conv) if index > 1 else channels(f"conv{block - 1}_1") if block > 1 else 3
+    number, index = block(conv), int(conv[6])
+    inputs = channels(conv) if index > 1 else channels(f"conv{number - 1}_1") if number > 1 else 3
     return 9 * inputs * channels(conv) * positions(conv, height, width)
 
 

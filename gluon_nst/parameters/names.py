@@ -18,7 +18,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from gluon_nst.errors import ParametersError
-from gluon_nst.vgg_layers import CONVOLUTIONS, NETWORKS, channels
+from gluon_nst.vgg_layers import CONVOLUTIONS, NETWORKS, block, channels
 
 __all__ = ["FEATURE_INDICES", "check_shapes", "find_network", "rename", "take_convolutions", "weight_shape"]
 
@@ -26,7 +26,7 @@ __all__ = ["FEATURE_INDICES", "check_shapes", "find_network", "rename", "take_co
 def _indices(network: str) -> dict[str, int]:
     """Return each convolution's position in `features`: activations and poolings take positions as well."""
     names = CONVOLUTIONS[network]
-    return {name: 2 * i + int(name[4]) - 1 for i, name in enumerate(names)}
+    return {name: 2 * i + block(name) - 1 for i, name in enumerate(names)}
 
 
 FEATURE_INDICES: dict[str, dict[str, int]] = {network: _indices(network) for network in NETWORKS}
