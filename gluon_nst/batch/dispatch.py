@@ -133,8 +133,17 @@ class Dispatcher:
 
     # ---- what to do
 
-    def actions(self, now: float) -> list[Action]:
-        """Return what is to be done now, once."""
+    def actions(self, now: float, *, expecting: bool = False) -> list[Action]:
+        """Return what is to be done now, once.
+
+        Parameters
+        ----------
+        now
+            The time, in seconds.
+        expecting
+            Whether workers are on their way: what one failed in doubt is then kept for them.
+        """
+        self._feeder.expecting = expecting
         self._find_overruns(now)
         if not self.stopping:
             self._settle_held(now)

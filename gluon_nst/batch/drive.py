@@ -116,7 +116,7 @@ class Drive:
             return
         self._runner.start(self._first.job, self._settings)
         while self.ending is None:
-            for action in self._dispatcher.actions(time.monotonic()):
+            for action in self._dispatcher.actions(time.monotonic(), expecting=self._runner.expecting()):
                 self._carry_out(action)
             for event in self._runner.wait(_TICK):
                 self._take(event)

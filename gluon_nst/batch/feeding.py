@@ -21,9 +21,16 @@ class Portion(NamedTuple):
 
 
 class Feeder:
-    """Deals out a backlog to workers."""
+    """Deals out a backlog to workers.
+
+    Attributes
+    ----------
+    expecting
+        Whether workers are on their way.
+    """
 
     def __init__(self, backlog: Backlog, limits: Limits, workers: Mapping[str, Standing]) -> None:
+        self.expecting = False
         self._backlog, self._limits, self._workers = backlog, limits, workers
 
     def pace(self, worker: Standing) -> float | None:
@@ -66,10 +73,12 @@ class Feeder:
         return reserved
 
     def _may_have(self, worker: Standing, entry: Entry) -> bool:
-        """Return whether a worker may try a job: not one that it failed, if another worker can have that."""
+        """Return whether a worker may try a job: not one that it failed, if another worker can or will have that."""
         if worker.name not in entry.doubts:
             return True
-        return not any(each.usable for each in self._workers.values() if each is not worker)
+        return not self.expecting and not any(
+            each.usable for each in self._workers.values() if each is not worker
+        )
 
     def _share(self, worker: Standing, usable: int) -> list[Entry]:
         first = self._backlog.next(lambda entry: self._may_have(worker, entry))

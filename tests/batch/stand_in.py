@@ -31,6 +31,7 @@ MARKS = {
 PROOF_SIDE = 64
 SLOW_STEPS = 600
 SECONDS = float(os.environ.get("STAND_IN_SECONDS", "0.002"))
+PROOF_SECONDS = float(os.environ.get("STAND_IN_PROOF_SECONDS", SECONDS))
 
 
 class StandIn:
@@ -52,8 +53,10 @@ class StandIn:
         from gluon_nst.progress import LossPoint
         from gluon_nst.pyramid import working_shape
 
-        broken = broken_manner(proving=contents[0].shape[0] == PROOF_SIDE)
-        time.sleep(0 if broken else SECONDS)  # what is broken mostly fails at once, and eats the more
+        proving = contents[0].shape[0] == PROOF_SIDE
+        broken = broken_manner(proving=proving)
+        pause = PROOF_SECONDS if proving and not is_broken() else SECONDS
+        time.sleep(0 if broken else pause)  # what is broken mostly fails at once, and eats the more
         done = []
         for content in contents:
             mark = mark_of(content)
@@ -108,20 +111,25 @@ def checkpoint_at(step):
     return Checkpoint((), Snapshot(step, np.zeros((1, 3, 1, 1), np.float32), None, None, []), 0.0)
 
 
+def is_broken():
+    """Return whether this worker is to be the broken one, now or later."""
+    folder = os.environ.get("STAND_IN_BROKEN")
+    if not folder:
+        return False
+    path = Path(folder) / "broken"
+    with contextlib.suppress(FileExistsError), path.open("x") as file:
+        file.write(str(os.getpid()))
+    return path.read_text() in (str(os.getpid()), "all")
+
+
 def broken_manner(*, proving):
     """Return how this worker is broken, "raise" or "black"; empty if it is sound.
 
     One that is broken "only at work" comes right at its proofs.
     """
-    folder = os.environ.get("STAND_IN_BROKEN")
-    if not folder:
+    if not is_broken():
         return ""
-    path = Path(folder) / "broken"
-    with contextlib.suppress(FileExistsError), path.open("x") as file:
-        file.write(str(os.getpid()))
-    if path.read_text() not in (str(os.getpid()), "all"):
-        return ""
-    manner, _, when = (Path(folder) / "manner").read_text().partition(" ")
+    manner, _, when = (Path(os.environ["STAND_IN_BROKEN"]) / "manner").read_text().partition(" ")
     return "" if proving and when else manner
 
 

@@ -83,6 +83,20 @@ def test_a_worker_that_is_broken_only_at_work_is_retired(tmp_path, breakage, man
     assert "is retired: it failed 3 jobs that other workers then did" in ended.stderr
 
 
+@pytest.mark.parametrize("manner", MANNERS)
+def test_what_a_worker_broken_at_work_fails_before_the_other_is_ready_is_kept_for_that(
+    tmp_path, breakage, manner
+):
+    turn(breakage, f"{manner} at work")
+    ended = run_batch(
+        *write_field(tmp_path, ["good"] * COUNT), STAND_IN_BROKEN=str(breakage), STAND_IN_SECONDS=SECONDS,
+        STAND_IN_PROOF_SECONDS="2",
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    assert all_done(tmp_path / "out")
+    assert (breakage / "broken").read_text() not in workers_used(tmp_path / "out")
+
+
 def test_where_no_worker_proves_ready_no_job_is_blamed(tmp_path, breakage):
     turn(breakage, "raise")
     (breakage / "broken").write_text("all")

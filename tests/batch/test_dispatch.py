@@ -432,6 +432,25 @@ def test_what_was_computed_before_a_failure_and_told_after_it_lends_it_no_weight
     assert statuses(made) == {"job-0": "done", "job-1": "done"}, "two broken workers agree on every job"
 
 
+def test_what_the_only_worker_failed_is_kept_for_one_that_is_coming():
+    made = dispatcher(1)
+    tell(made, sends(made)[0], Kind.DOUBT)
+    assert made.actions(1.0, expecting=True) == []
+    assert not made.finished
+    made.join("b", 2.0)
+    (send,) = sends(made)
+    assert send.worker == "b"
+    tell(made, send, Kind.DONE)
+    assert statuses(made) == {"job-0": "done"}
+
+
+def test_what_the_only_worker_failed_is_tried_again_there_once_none_is_coming():
+    made = dispatcher(1)
+    tell(made, sends(made)[0], Kind.DOUBT)
+    assert made.actions(1.0, expecting=True) == []
+    assert keys(sends(made)) == [["job-0"]]
+
+
 def test_a_worker_that_never_answers_its_check_is_killed():
     made = dispatcher(1)
     tell(made, sends(made, 0.0)[0], Kind.DOUBT, now=1.0)
