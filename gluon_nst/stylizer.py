@@ -192,9 +192,8 @@ class Stylizer:
         image = state = None
         for scale in chunk.scales[course.index :]:
             image, state = self._enter_scale(chunk, course, image, state)
-            outcome = self._one_scale(chunk, scale, image, state, course, every)
-            image, state = outcome.image, outcome.state
-            course.finish_scale(outcome.history)
+            image, state, history = self._one_scale(chunk, scale, image, state, course, every)
+            course.finish_scale(history)
         pictures = self._finish(image, chunk)
         steps, seconds, reason = course.steps, course.seconds, course.stop_reason
         return [
