@@ -13,7 +13,7 @@ PACKAGE = Path(gluon_nst.__file__).parent
 LEVELS = {
     0: "_version errors paths recipe recipe_files safer vgg_layers schedule pyramid jobs progress machine "
     "tiles memory_limit memory_model "
-    "cuda_build cuda_libraries fusion mxnet_builds allocator bfloat16 "
+    "cuda_build cuda_libraries fusion mxnet_builds allocator bfloat16 primitives "
     "doctor.diagnosis doctor.gpu_diagnosis doctor.cluster_diagnosis gpu_driver probe versions "
     "launch.tls launch.settings launch.signals launch.scheduler_file launch.telling launch.terms launch.endings "
     "launch.exposure launch.topology launch.slots launch.discovery "
