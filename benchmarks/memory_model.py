@@ -1,6 +1,6 @@
-"""The memory model against measurement: the peak of fresh processes that take two steps at one scale.
+"""The memory model against measurement: the peak of fresh processes that take some steps at one scale.
 
-python -m benchmarks.memory_model                      the table of benchmarks/README.md (about 15 minutes on two cores)
+python -m benchmarks.memory_model                      the table of benchmarks/README.md (half an hour on two cores)
 python -m benchmarks.memory_model --size 256 512       some of it
 
 A peak depends on no other program, so that a busy machine makes this slower and not wrong.
@@ -22,13 +22,13 @@ from gluon_nst.stylizer import Stylizer
 TIMEOUT = 3600  # seconds; four pictures of 1024 px took minutes on a busy machine
 
 
-def one_scale(name: str, height: int, width: int) -> Recipe:
-    return load_recipe(name, shape=[height, width], scales=1, steps=2, stop_below=0.0)
+def one_scale(name: str, height: int, width: int, steps: int) -> Recipe:
+    return load_recipe(name, shape=[height, width], scales=1, steps=steps, stop_below=0.0)
 
 
-def measure(name: str, precision: str, height: int, width: int, count: int) -> int:
+def measure(name: str, precision: str, height: int, width: int, count: int, steps: int) -> int:
     """Return the peak of this process, which should be a fresh one."""
-    worker = Stylizer(one_scale(name, height, width), device="cpu", precision=precision)
+    worker = Stylizer(one_scale(name, height, width, steps), device="cpu", precision=precision)
     worker.stylize([picture(height, width, number) for number in range(count)], [picture(height, width, -1)])
     return peak_memory()
 
@@ -38,18 +38,18 @@ def rows(given: argparse.Namespace) -> Iterator[str]:
         for name in given.recipe:
             for size in given.size:
                 for count in given.together:
-                    yield row(name, precision, size * 3 // 4, size, count)
+                    yield row(name, precision, size * 3 // 4, size, count, given.steps)
 
 
-def row(name: str, precision: str, height: int, width: int, count: int) -> str:
-    foretold = predicted_bytes(one_scale(name, height, width), precision, height, width, count, at_once=1)
-    reply = call_apart(
-        "benchmarks.memory_model:measure", name, precision, height, width, count, timeout=TIMEOUT
-    )
-    case = f"| {name} | {precision} | {width}x{height} | {count} | {foretold / 1e6:.0f} |"
+def row(name: str, precision: str, height: int, width: int, count: int, steps: int) -> str:
+    recipe = one_scale(name, height, width, steps)
+    foretold = predicted_bytes(recipe, precision, height, width, count, at_once=1)
+    case = (name, precision, height, width, count, steps)
+    reply = call_apart("benchmarks.memory_model:measure", *case, timeout=TIMEOUT)
+    told = f"| {name} | {precision} | {width}x{height} | {count} | {foretold / 1e6:.0f} |"
     if reply.failure:
-        return f"{case} {reply.failure} | |"
-    return f"{case} {reply.answer / 1e6:.0f} | {foretold / reply.answer - 1:+.0%} |"
+        return f"{told} {reply.failure} | |"
+    return f"{told} {reply.answer / 1e6:.0f} | {foretold / reply.answer - 1:+.0%} |"
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -68,6 +68,7 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--together", type=int, nargs="+", default=[1, 4])
     parser.add_argument("--precision", nargs="+", default=["float32", "bfloat16"])
     parser.add_argument("--recipe", nargs="+", default=["default", "d2l"])
+    parser.add_argument("--steps", type=int, default=20, help="after ten or twenty a peak grows little")
     return parser.parse_args(words)
 
 

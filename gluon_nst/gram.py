@@ -1,10 +1,11 @@
 """Gram matrices of feature maps and their gradient, written so that no slow layout change is needed.
 
-oneDNN keeps feature maps in a blocked layout; a matrix product forces them back into NCHW, which costs more
-than the product. A 1x1 convolution does not: its weight gradient under the head gradient F, for input F, is
-the Gram matrix, and a 1x1 convolution of F with the weights D is D F. In float32 the plain product is faster for
+oneDNN keeps feature maps in a blocked layout; a matrix product forces them back into NCHW. A 1x1 convolution does
+not: its weight gradient under the head gradient F, for input F, is the Gram matrix, and a 1x1 convolution of F with
+the weights D is D F. But MXNet runs its forward pass as well, for nothing. In float32 the plain product is faster for
 the Gram matrix of the deeper, smaller maps (measured for 64, 128, 256 and 512 channels: 27.8 against 65.7 ms,
-16.7 / 40, 13.7 / 7.7, 11.4 / 5.7); in bfloat16 the convolution is, whose sums are float32 inside and rounded once.
+16.7 / 40, 13.7 / 7.7, 11.4 / 5.7). In bfloat16, rounded once either way, a step with it takes 0.93 times as long at
+256x192 (Zen 5) and 0.93 to 0.99 at 512x384; with AMX, for which the convolution was chosen, it was not tried.
 
 Two faults of oneDNN 2.4.4 are stepped around: a 1x1 convolution in inference mode divides by zero at some
 sizes (so every one here runs in train mode), and one over very small maps writes beyond its memory under
@@ -13,13 +14,15 @@ bfloat16 (so small maps always take the product, in float32).
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from gluon_nst.backend import as_float32, autograd, cast_like, is_float32, nd
+from gluon_nst.bfloat16 import bfloat16_kernels
 
 __all__ = ["gram_matrix", "gram_product"]
 
-_WIDEST_PRODUCT = 256  # channels from which the matrix product is the faster one, see above
+_WIDEST_PRODUCT = 256  # channels from which the matrix product is the faster one in float32, see above
 _SMALLEST_MAP = 256  # positions below which a 1x1 convolution is not safe
 
 
@@ -70,9 +73,10 @@ def _per_image(function: Any, features: Any, *others: Any) -> Any:
 def _gram_of_one(features: Any) -> Any:
     _, channels, height, width = features.shape
     small = height * width < _SMALLEST_MAP
-    if small or (channels >= _WIDEST_PRODUCT and is_float32(features)):
-        flat = as_float32(features).reshape((channels, -1))
-        return nd.FullyConnected(flat, flat, no_bias=True, num_hidden=channels, flatten=False).expand_dims(0)
+    if small or _product_is_faster(features):
+        flat = (as_float32(features) if small else features).reshape((channels, -1))
+        product = nd.FullyConnected(flat, flat, no_bias=True, num_hidden=channels, flatten=False)
+        return as_float32(product).expand_dims(0)
     # The bias input is kept although it is zero: without one MXNet 1.9.1 reads past its list of requests.
     weight, bias = (
         cast_like(nd.zeros(shape, ctx=features.context), features)
@@ -83,6 +87,15 @@ def _gram_of_one(features: Any) -> Any:
         output = nd.Convolution(features, weight, bias, kernel=(1, 1), num_filter=channels)
     output.backward(features)
     return as_float32(weight.grad).reshape((1, channels, channels))
+
+
+def _product_is_faster(features: Any) -> bool:
+    return features.shape[1] >= _WIDEST_PRODUCT if is_float32(features) else not _has_amx()
+
+
+@functools.cache
+def _has_amx() -> bool:
+    return bfloat16_kernels() == "amx"
 
 
 def _product_of_one(features: Any, matrix: Any) -> Any:

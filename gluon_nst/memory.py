@@ -8,7 +8,8 @@ from gluon_nst import backend
 from gluon_nst.errors import OutOfMemoryError
 from gluon_nst.machine import available_memory, resident_memory
 from gluon_nst.memory_limit import MemoryLimit
-from gluon_nst.memory_model import predicted_bytes
+from gluon_nst.memory_model import predicted_bytes, workspace_bytes
+from gluon_nst.pyramid import pyramid
 from gluon_nst.recipe import Recipe, used_layers
 from gluon_nst.tiles import Tiling, choose_tiling, margin, smallest_window
 
@@ -66,11 +67,12 @@ class Room:
         limit = self._bytes()
         if self._fits(height, width, count, limit):
             return None
+        left = None if limit is None else limit - self._kept(height, width, count, limit)
         tiling = choose_tiling(
-            height, width, self._margin, lambda *window: self._fits(height, width, count, limit, window)
+            height, width, self._margin, lambda *window: self._fits(height, width, count, left, window)
         )
-        if tiling is None and limit is not None:
-            raise self._refusal(height, width, count, limit)
+        if tiling is None and left is not None:
+            raise self._refusal(height, width, count, left)
         return tiling
 
     def _bytes(self) -> int | None:
@@ -82,6 +84,15 @@ class Room:
         if (width if window is None else window[1]) > self._widest:
             return False
         return limit is None or self._needed(height, width, count, window) <= (1 - _RESERVE) * limit
+
+    def _kept(self, height: int, width: int, count: int, limit: int) -> int:
+        """Return the bytes of workspace that remain of the coarser scales, which are worked on before."""
+        if self._device != "cpu":
+            return 0
+        for scale in reversed(pyramid(self._recipe, height, width)[:-1]):
+            if self._fits(scale.height, scale.width, count, limit):
+                return workspace_bytes(self._recipe, self._precision, scale.height, scale.width)
+        return 0
 
     def _needed(self, height: int, width: int, count: int, window: tuple[int, int] | None = None) -> int:
         at_once = 1 if self._device == "cpu" else None  # there they take turns

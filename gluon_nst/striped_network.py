@@ -95,7 +95,7 @@ class StripedNetwork:
         front = self.front(seen)
         return (
             {name: _owned(front[name], name, stripe) for name in front if name in maps},
-            {name: _gram(front[name], name, stripe) for name in front if name in grams},
+            {name: gram_matrix(_owned(front[name], name, stripe)) for name in front if name in grams},
         )
 
 
@@ -124,15 +124,3 @@ def _place(name: str, stripe: Tile) -> tuple[int, int]:
 
 def _owned(array: Any, name: str, stripe: Tile) -> Any:
     return rows(array.detach(), *_place(name, stripe))
-
-
-def _gram(array: Any, name: str, stripe: Tile) -> Any:
-    """Return raw Gram matrices of what a stripe owns of the map that it sees.
-
-    Cell by cell: in bfloat16 oneDNN keeps memory of the size of a map for each shape that it makes them of.
-    """
-    top, bottom = _place(name, stripe)
-    step = CELL // _pixels(name)
-    parts = ((first, min(first + step, bottom)) for first in range(top, bottom, step))
-    first, *others = (gram_matrix(rows(array.detach(), *part)) for part in parts)
-    return sum(others, first)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import gluon_nst.gram
-from gluon_nst.backend import autograd, nd, to_ndarray
+from gluon_nst.backend import FLOAT_TYPES, as_float32, autograd, nd, to_ndarray
+from gluon_nst.bfloat16 import bfloat16_kernels
 from gluon_nst.gram import gram_matrix, gram_product
 from tests.core.narrow import relative
 
@@ -66,6 +67,19 @@ def test_gram_matrix(shape):
     assert found.shape == (shape[0], shape[1], shape[1])
     assert found.dtype == np.float32
     assert relative(found.asnumpy(), numpy_gram(features)) < 1e-6
+
+
+@pytest.mark.skipif(not bfloat16_kernels(), reason="this CPU has no bfloat16")
+@pytest.mark.parametrize("amx", [False, True], ids=["product", "convolution"])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_gram_matrix_in_bfloat16(monkeypatch, shape, amx):
+    monkeypatch.setattr(gluon_nst.gram, "_has_amx", lambda: amx)
+    rounded = nd.amp_cast(to_ndarray(features_of(shape)), dtype=FLOAT_TYPES["bfloat16"])
+    found = gram_matrix(rounded)
+    assert found.shape == (shape[0], shape[1], shape[1])
+    assert found.dtype == np.float32
+    # Sums in float32, rounded once to 8 bits.
+    assert relative(found.asnumpy(), numpy_gram(as_float32(rounded).asnumpy())) < 2**-8
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)

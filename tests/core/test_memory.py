@@ -11,7 +11,7 @@ from gluon_nst.checkpoint import Checkpoint
 from gluon_nst.errors import Interrupted, OutOfMemoryError
 from gluon_nst.memory import Room, device_room
 from gluon_nst.memory_limit import MemoryLimit
-from gluon_nst.memory_model import predicted_bytes
+from gluon_nst.memory_model import predicted_bytes, workspace_bytes
 from gluon_nst.probe import call_apart
 from gluon_nst.recipe_files import load_recipe
 from gluon_nst.stylizer import Stylizer
@@ -99,8 +99,30 @@ def test_the_largest_tiles_that_fit_are_taken():
     for limit in (5 * 10**9, 8 * 10**9):
         tiling = Room(recipe, "float32", "cpu", MemoryLimit(limit)).tiling(3072, 4096)
         assert tiling is not None
-        assert predicted_bytes(recipe, "float32", 3072, 4096, 1, tiling.largest, 1) <= 0.95 * limit
+        assert (
+            predicted_bytes(recipe, "float32", 3072, 4096, 1, tiling.largest, 1)
+            <= (1 - memory._RESERVE) * limit
+        )
     assert Room(recipe, "float32", "cpu", MemoryLimit(10**12)).tiling(3072, 4096) is None
+
+
+def test_the_workspace_of_coarser_scales_is_reckoned_with():
+    recipe = load_recipe("default")
+    limit = MemoryLimit(6 * 10**9)
+    rooms = [Room(load_recipe("default", scales=scales), "float32", "cpu", limit) for scales in (1, 0)]
+    alone, after_others = (room.tiling(3072, 4096).largest for room in rooms)
+    assert alone[0] * alone[1] > after_others[0] * after_others[1]
+    left = workspace_bytes(recipe, "float32", 1536, 2048)  # the largest scale that fits whole
+    needed = predicted_bytes(recipe, "float32", 3072, 4096, 1, after_others, 1)
+    assert needed <= (1 - memory._RESERVE) * (6 * 10**9 - left)
+
+
+def test_the_workspace_is_a_copy_of_the_largest_map():
+    recipe = load_recipe("default")
+    assert workspace_bytes(recipe, "float32", 512, 768) == 4 * 64 * 512 * 768
+    assert workspace_bytes(recipe, "bfloat16", 512, 768) == 2 * 64 * 512 * 768
+    # In stripes the third block, a sixteenth as many pixels, has the largest.
+    assert workspace_bytes(recipe, "float32", 1536, 2048) == 4 * 256 * 1536 * 2048 // 16
 
 
 def test_the_room_is_what_is_free_and_what_is_held():
