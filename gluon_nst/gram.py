@@ -4,8 +4,9 @@ oneDNN keeps feature maps in a blocked layout; a matrix product forces them back
 not: its weight gradient under the head gradient F, for input F, is the Gram matrix, and a 1x1 convolution of F with
 the weights D is D F. But MXNet runs its forward pass as well, for nothing. In float32 the plain product is faster for
 the Gram matrix of the deeper, smaller maps (measured for 64, 128, 256 and 512 channels: 27.8 against 65.7 ms,
-16.7 / 40, 13.7 / 7.7, 11.4 / 5.7). In bfloat16, rounded once either way, a step with it takes 0.93 times as long at
-256x192 (Zen 5) and 0.93 to 0.99 at 512x384; with AMX, for which the convolution was chosen, it was not tried.
+16.7 / 40, 13.7 / 7.7, 11.4 / 5.7). In bfloat16, rounded once either way, a step in which it is taken from 128 channels
+on lasts 0.98 times as long at 256x192 (Zen 5, medians of a run in turns), 0.97 at 512x384 and 1.00 at 768x512; from 64
+on, 0.99, 0.97 and 1.01. With AMX, for which the convolution was chosen, it was not tried.
 
 Two faults of oneDNN 2.4.4 are stepped around: a 1x1 convolution in inference mode divides by zero at some
 sizes (so every one here runs in train mode), and one over very small maps writes beyond its memory under
@@ -22,7 +23,8 @@ from gluon_nst.bfloat16 import bfloat16_kernels
 
 __all__ = ["gram_matrix", "gram_product"]
 
-_WIDEST_PRODUCT = 256  # channels from which the matrix product is the faster one in float32, see above
+# Channels from which the matrix product is the faster one, see above.
+_PRODUCT_FROM, _PRODUCT_FROM_BFLOAT16 = 256, 128
 _SMALLEST_MAP = 256  # positions below which a 1x1 convolution is not safe
 
 
@@ -90,7 +92,9 @@ def _gram_of_one(features: Any) -> Any:
 
 
 def _product_is_faster(features: Any) -> bool:
-    return features.shape[1] >= _WIDEST_PRODUCT if is_float32(features) else not _has_amx()
+    if is_float32(features):
+        return bool(features.shape[1] >= _PRODUCT_FROM)
+    return bool(features.shape[1] >= _PRODUCT_FROM_BFLOAT16) and not _has_amx()
 
 
 @functools.cache

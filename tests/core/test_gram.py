@@ -37,7 +37,7 @@ WAYS = {"convolution": (10**9, 0), "product": (0, 10**9)}
 def way(request, monkeypatch):
     """Force one way of computing whatever the shape."""
     widest, smallest = WAYS[request.param]
-    monkeypatch.setattr(gluon_nst.gram, "_WIDEST_PRODUCT", widest)
+    monkeypatch.setattr(gluon_nst.gram, "_PRODUCT_FROM", widest)
     monkeypatch.setattr(gluon_nst.gram, "_SMALLEST_MAP", smallest)
     return request.param
 
