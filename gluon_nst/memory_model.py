@@ -19,14 +19,18 @@ _BASE = 352 * 10**6
 _PARAMETERS = 15_500_000
 
 # Copies of the maps of all convolutions and poolings and of those behind the losses: themselves, their gradients, and
-# what is being made of one of them; in bfloat16 some of that is float32. Fitted to the slopes of the table.
-_COPIES = {"float32": 1.35, "bfloat16": 1.6}
+# what is being made of one of them; in bfloat16 some of that is float32. Fitted to the slopes of the table, and a tenth
+# more in float32: malloc's heap goes on growing for some tens of steps.
+_COPIES = {"float32": 1.5, "bfloat16": 1.7}
 
 # The same where a graph keeps the memory of all that it ever makes, as on a GPU; fitted on a CPU that did so too.
 _STATIC_COPIES = {"float32": 2.65, "bfloat16": 3.03}
 
 # Pixels of a chunk from which the front runs in stripes, and the rows of one: `gluon_nst.striped_network`.
 _STRIPED_FROM, _STRIPE = 1 << 19, 160
+
+# What each further image takes besides that is not in proportion to its pixels. Fitted.
+_FURTHER = 20 * 10**6
 
 # Copies of a layer that the content loss takes: difference, square, gradient, target. All of them float32.
 _CONTENT_COPIES = 5
@@ -88,6 +92,7 @@ def predicted_bytes(
     numbers = max(parts) if striped and not static else sum(parts)
     return int(
         _BASE
+        + (count - 1) * _FURTHER
         + word * (_PARAMETERS + numbers)
         + whole * _image_bytes(recipe)
         + at_once * rear * _content_bytes(recipe)
