@@ -85,6 +85,11 @@ class Stylizer:
     ------
     DeviceError, UsageError, ParametersError, RecipeError
         If the device, the precision or the parameters cannot serve the recipe.
+
+    Notes
+    -----
+    On a CPU the threads of MXNet's engine end and begin anew before each scale (`gluon_nst.primitives`). Other threads
+    of a program may use Stylizers of their own meanwhile, but not MXNet in other ways.
     """
 
     def __init__(
