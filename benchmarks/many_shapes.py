@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from gluon_nst import backend
 from gluon_nst.bench.measure import picture
@@ -21,8 +22,8 @@ from gluon_nst.stylizer import Stylizer
 TIMEOUT = 3600  # seconds
 
 
-def measure(precision: str, size: int, shapes: int, steps: int, drops: bool) -> dict[str, float]:
-    """Stylize so many photographs, each 8 rows lower than the one before, in this process, which should be fresh."""
+def measure(precision: str, size: int, shapes: int, steps: int, drops: bool) -> dict[str, Any]:
+    """Stylize so many photographs, each 8 rows lower than the one before; return what this fresh process held."""
     if not drops:
         backend.drop_primitives = lambda library: False
     recipe = load_recipe("default", size=size, steps=steps, coarse_steps=steps, stop_below=0.0)
@@ -32,7 +33,7 @@ def measure(precision: str, size: int, shapes: int, steps: int, drops: bool) -> 
         stylizer.stylize([picture(size - 8 * number, size, number)], [picture(size, size, -1)])
         backend.release_memory(backend.mx.cpu())
         sizes.append(resident_memory())
-    return {"first": sizes[0], "last": sizes[-1], "seconds": time.perf_counter() - began}
+    return {"bytes": sizes, "seconds": time.perf_counter() - began}
 
 
 def row(precision: str, size: int, shapes: int, steps: int) -> str:
@@ -43,7 +44,10 @@ def row(precision: str, size: int, shapes: int, steps: int) -> str:
     told = f"| {precision} | {size} | {shapes} |"
     if failure := kept.failure or left.failure:
         return f"{told} {failure} | | |"
-    memory = (f"{each['first'] / 1e6:.0f} to {each['last'] / 1e6:.0f}" for each in (kept.answer, left.answer))
+    memory = (
+        f"{each['bytes'][0] / 1e6:.0f} to {each['bytes'][-1] / 1e6:.0f}"
+        for each in (kept.answer, left.answer)
+    )
     return f"{told} {' | '.join(memory)} | {left.answer['seconds'] / kept.answer['seconds']:.2f} |"
 
 

@@ -7,6 +7,7 @@ numbers of copies are fitted to peaks that `benchmarks.memory_model` measures, a
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from gluon_nst.recipe import Recipe, used_layers
 from gluon_nst.vgg_layers import block, channels, convolutions_up_to, front_blocks
@@ -75,27 +76,23 @@ def predicted_bytes(
     kind = "bfloat16" if precision == "bfloat16" else "float32"
     word, whole = _word(precision), count * height * width
     static, at_once = at_once is None, at_once or count
-    layers = used_layers(recipe)
-    convolutions = convolutions_up_to(recipe.network, layers)
-    first = front_blocks(convolutions)
-    maps = _by_part({conv: _maps(conv) + _pooled(conv) for conv in convolutions}, first)
-    heads = _by_part({layer: _maps(layer) for layer in layers}, first)
-    striped = window is None and at_once * height * width >= _STRIPED_FROM and first > 0
-    front, rear = _seen(height, width, window, striped=striped)
+    layout = _layout(recipe, height, width, window, at_once)
+    maps = _by_part({conv: _maps(conv) + _pooled(conv) for conv in layout.convolutions}, layout.first)
+    heads = _by_part({layer: _maps(layer) for layer in used_layers(recipe)}, layout.first)
     copies = (_STATIC_COPIES if static else _COPIES)[kind]
     apart = _APART_COPIES[kind] * (at_once > 1) + _OWNED_COPIES[kind] * (window is not None)
     parts = [
         at_once * pixels * (copies * (all_maps + ends) + apart * ends)
-        for pixels, all_maps, ends in zip((front, rear), maps, heads, strict=True)
+        for pixels, all_maps, ends in zip((layout.front, layout.rear), maps, heads, strict=True)
     ]
     # In stripes, one is over before the other begins, unless its graph keeps what it had.
-    numbers = max(parts) if striped and not static else sum(parts)
+    numbers = max(parts) if layout.striped and not static else sum(parts)
     return int(
         _BASE
         + (count - 1) * _FURTHER
         + word * (_PARAMETERS + numbers)
         + whole * _image_bytes(recipe)
-        + at_once * rear * _content_bytes(recipe)
+        + at_once * layout.rear * _content_bytes(recipe)
     )
 
 
@@ -110,11 +107,11 @@ def workspace_bytes(recipe: Recipe, precision: str, height: int, width: int) -> 
     recipe, precision, height, width
         As `predicted_bytes` takes them, of an image that is not cut.
     """
-    convolutions = convolutions_up_to(recipe.network, used_layers(recipe))
-    first = front_blocks(convolutions)
-    striped = height * width >= _STRIPED_FROM and first > 0
-    front, rear = _seen(height, width, None, striped=striped)
-    largest = (_maps(conv) * (front if block(conv) <= first else rear) for conv in convolutions)
+    layout = _layout(recipe, height, width)
+    largest = (
+        _maps(conv) * (layout.front if block(conv) <= layout.first else layout.rear)
+        for conv in layout.convolutions
+    )
     return int(_word(precision) * max(largest))
 
 
@@ -122,11 +119,35 @@ def _word(precision: str) -> int:
     return 2 if precision == "bfloat16" else 4
 
 
-def _seen(height: int, width: int, window: tuple[int, int] | None, *, striped: bool) -> tuple[int, int]:
-    """Return the pixels that the front has at once, and those that the other blocks have, of one image."""
-    if window is not None:
-        return window[0] * window[1], window[0] * window[1]
-    return (min(_STRIPE, height) if striped else height) * width, height * width
+class _Layout(NamedTuple):
+    """How the network goes over one image.
+
+    Attributes
+    ----------
+    convolutions, first
+        Those that run, and the last block of the front.
+    striped
+        Whether the front goes over it in stripes.
+    front, rear
+        Pixels of it that the front has at once, and the other blocks.
+    """
+
+    convolutions: tuple[str, ...]
+    first: int
+    striped: bool
+    front: int
+    rear: int
+
+
+def _layout(
+    recipe: Recipe, height: int, width: int, window: tuple[int, int] | None = None, at_once: int = 1
+) -> _Layout:
+    convolutions = convolutions_up_to(recipe.network, used_layers(recipe))
+    first = front_blocks(convolutions)
+    striped = window is None and at_once * height * width >= _STRIPED_FROM and first > 0
+    rear = height * width if window is None else window[0] * window[1]
+    front = min(_STRIPE, height) * width if striped else rear
+    return _Layout(convolutions, first, striped, front, rear)
 
 
 def _by_part(numbers: Mapping[str, float], first: int) -> tuple[float, float]:

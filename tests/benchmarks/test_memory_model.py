@@ -8,7 +8,6 @@ def test_a_row_says_how_far_the_model_is_off(capsys):
     cells = [cell.strip() for cell in capsys.readouterr().out.splitlines()[-1].strip("|").split("|")]
     assert cells[:4] == ["default", "float32", "64x48", "1"]
     foretold, measured = float(cells[4]), float(cells[5])
-    assert (
-        abs(int(cells[6].rstrip("%")) - 100 * (foretold / measured - 1)) < 1
-    )  # of numbers that are rounded here
+    # What is rounded here is not there.
+    assert abs(int(cells[6].rstrip("%")) - 100 * (foretold / measured - 1)) < 1
     assert 200 < measured < 1000

@@ -10,8 +10,6 @@ import numpy as np
 import pytest
 
 from gluon_nst import backend, primitives
-from gluon_nst.bench.measure import picture
-from gluon_nst.machine import resident_memory
 from gluon_nst.primitives import at_work, drop_primitives
 from gluon_nst.probe import call_apart
 from gluon_nst.recipe_files import load_recipe
@@ -22,28 +20,17 @@ LIBRARY = backend.mx.base._LIB
 SHAPES = 8
 
 
-def growth(drops: bool) -> int:
-    """Stylize pictures of several shapes; return the bytes that the process took for all but the first two."""
-    if not drops:
-        backend.drop_primitives = lambda library: False
-    recipe = load_recipe("default", size=224, scales=1, steps=1)
-    worker = Stylizer(recipe, device="cpu", precision="float32")
-    sizes = []
-    for number in range(SHAPES + 1):
-        worker.stylize([picture(224 - 8 * number, 224, number)], [picture(224, 224, -1)])
-        backend.release_memory(backend.mx.cpu())
-        sizes.append(resident_memory())
-    return sizes[-1] - sizes[1]  # the first one brings what is needed once
-
-
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is read from /proc")
 def test_pictures_of_many_shapes_leave_no_memory_behind():
     left, kept = (
-        call_apart("tests.core.test_primitives:growth", drops, timeout=300) for drops in (True, False)
+        call_apart("benchmarks.many_shapes:measure", "float32", 224, SHAPES + 1, 1, drops, timeout=300)
+        for drops in (True, False)
     )
     assert not left.failure and not kept.failure
-    assert kept.answer > SHAPES * 2e6, "else there is nothing to let go of"
-    assert left.answer < kept.answer / 2
+    # The first one brings what is needed once.
+    grown, grown_before = (reply.answer["bytes"][-1] - reply.answer["bytes"][1] for reply in (left, kept))
+    assert grown_before > SHAPES * 2e6, "else there is nothing to let go of"
+    assert grown < grown_before / 2
 
 
 def stylized(seed: int) -> list[np.ndarray]:
@@ -94,7 +81,7 @@ def test_a_build_that_does_not_show_the_functions_is_left_alone():
     assert not drop_primitives(ctypes.CDLL(None))
 
 
-def test_an_error_ends_the_work(monkeypatch):
+def test_an_error_ends_the_work():
     with pytest.raises(ZeroDivisionError), backend.translate_errors():
         raise ZeroDivisionError
     assert not primitives._working
